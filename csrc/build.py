@@ -1,0 +1,100 @@
+"""Builds what is C: the cffi extension `sandbox.linux._native`, and podmon beside it.
+
+setuptools calls `build_ext` (pyproject.toml names it) for wheels and editable installs alike.  podmon is
+static and linked with musl: every pod has one, so its size counts, and it must run in a mount namespace that
+has no libraries.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+from cffi import FFI
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext as _build_ext
+from setuptools.errors import CompileError
+
+HERE = Path(__file__).parent
+WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+PODMON_SOURCES = ["podmon.c", "child.c"]
+PODMON = "sandbox/linux/podmon"
+HEADERS = ["spawn.h", "sys.h", "child.h"]
+
+
+def make_ffi() -> FFI:
+    """The extension's FFI; spawn.h is its cdef, to the letter."""
+    ffi = FFI()
+    ffi.cdef((HERE / "spawn.h").read_text())
+    ffi.set_source(
+        "sandbox.linux._native",
+        "#include <stdint.h>\n#include <spawn.h>",
+    )
+    return ffi
+
+
+def link_kernel_headers(into: Path) -> Path:
+    """A directory with the kernel's own headers alone: musl-gcc searches none, and the rest of /usr/include is glibc's.
+
+    Raises CompileError where linux-libc-dev is not installed.
+    """
+    multiarch = sysconfig.get_config_var("MULTIARCH") or ""
+    sources = {
+        "linux": Path("/usr/include/linux"),
+        "asm-generic": Path("/usr/include/asm-generic"),
+        "asm": Path("/usr/include") / multiarch / "asm",
+    }
+    into.mkdir(parents=True, exist_ok=True)
+    for name, source in sources.items():
+        if not source.is_dir():
+            raise CompileError(f"{source} is missing: apt-get install linux-libc-dev")
+        link = into / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(source)
+    return into
+
+
+def build_podmon(target: Path, work: Path) -> None:
+    """Compile the static podmon to `target`; SEEDPOD_PODMON_CC names another compiler than musl-gcc."""
+    compiler = os.environ.get("SEEDPOD_PODMON_CC", "musl-gcc").split()
+    if shutil.which(compiler[0]) is None:
+        raise CompileError(f"{compiler[0]} is missing: apt-get install musl-tools")
+    headers = link_kernel_headers(work / "kernel-headers")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_suffix(".new")
+    command = [
+        *compiler, "-static", "-Os", "-g0", "-ffunction-sections", "-Wl,--gc-sections", "-s", *WARNINGS,
+        "-isystem", str(headers), *(str(HERE / name) for name in PODMON_SOURCES), "-o", str(fresh),
+    ]  # fmt: skip
+    subprocess.run(command, check=True)
+    fresh.replace(target)
+
+
+class build_ext(_build_ext):
+    """Adds the generated module to the extension's sources, and podmon to what is built."""
+
+    def build_extension(self, ext: Extension) -> None:
+        work = Path(self.build_temp)
+        work.mkdir(parents=True, exist_ok=True)
+        generated = work / "_native.c"
+        make_ffi().emit_c_code(str(generated))
+        ext.sources = [str(generated), str(HERE / "spawn.c")]
+        ext.include_dirs = [str(HERE)]
+        ext.depends = [str(HERE / name) for name in HEADERS]
+        ext.extra_compile_args = ["-O2", "-std=gnu11"]
+        super().build_extension(ext)
+        build_podmon(self._podmon(), work)
+
+    def _podmon(self) -> Path:
+        return Path(self.build_lib, PODMON)
+
+    def copy_extensions_to_source(self) -> None:
+        """Editable installs build elsewhere and then copy into the tree."""
+        super().copy_extensions_to_source()
+        self.copy_file(str(self._podmon()), str(HERE.parent / PODMON))
+
+    def get_outputs(self) -> list[str]:
+        return [*super().get_outputs(), str(self._podmon())]

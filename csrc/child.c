@@ -1,0 +1,677 @@
+/*
+ * The ops: each is one or two system calls and a name for what failed.  What they mean together, in which
+ * order and why, is decided in Python (sandbox/pod/container.py): here is no policy.
+ *
+ * Targets of mounts are looked up with openat2(RESOLVE_IN_ROOT) below the rootfs and used by fd from then on:
+ * an image's symlinks and ".." cannot lead out of it, and no path of a container is trusted twice.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <linux/capability.h>
+
+#include "child.h"
+#include "sys.h"
+
+#define IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+#define DETACH 2	/* MNT_DETACH of <sys/mount.h>, which cannot be included beside <linux/mount.h> */
+#define UNSET ((uint32_t)~0u)
+
+/* Record which call is being made, make it, give back its result or -errno. */
+#define TRY(walk, name, made) ((walk)->call = SP_CALL_##name, or_errno(made))
+
+static int or_errno(long result)
+{
+	return result < 0 ? -errno : (int)result;
+}
+
+static const struct sp_op *ops_of(const struct sp_spec *spec)
+{
+	return (const struct sp_op *)(spec + 1);
+}
+
+static const char *string(const struct walk *walk, uint32_t offset)
+{
+	return (const char *)(ops_of(walk->spec) + walk->spec->nops) + offset;
+}
+
+static int fd_of(const struct walk *walk, const struct sp_op *op)
+{
+	return walk->fds[op->fd];
+}
+
+/* --- paths inside the rootfs ------------------------------------------------------------------------- */
+
+static int open_in_root(struct walk *walk, const char *path, uint64_t flags)
+{
+	return TRY(walk, OPENAT2, sys_openat2(walk->root, path, flags | O_CLOEXEC, 0, IN_ROOT));
+}
+
+/* O_PATH fd of the directory `path`, made with its parents (mode 0755) where missing. */
+static int make_dirs(struct walk *walk, const char *path)
+{
+	char prefix[PATH_MAX];
+	size_t length = strlen(path), end = 0;
+	int dir, err;
+
+	if (length >= sizeof prefix)
+		return -ENAMETOOLONG;
+	dir = open_in_root(walk, "/", O_PATH | O_DIRECTORY);
+	while (dir >= 0 && end < length) {
+		size_t start = end + strspn(path + end, "/");
+		int next;
+
+		end = start + strcspn(path + start, "/");
+		memcpy(prefix, path, end);
+		prefix[end] = '\0';
+		if (start == end)
+			break;
+		next = open_in_root(walk, prefix, O_PATH | O_DIRECTORY);
+		if (next == -ENOENT) {
+			err = TRY(walk, MKDIRAT, mkdirat(dir, prefix + start, 0755));
+			next = err && err != -EEXIST ? err : open_in_root(walk, prefix, O_PATH | O_DIRECTORY);
+		}
+		close(dir);
+		dir = next;
+	}
+	return dir;
+}
+
+/* The fd of the directory that `path` is in, and its last component in *name. */
+static int parent_of(struct walk *walk, const char *path, const char **name)
+{
+	char parent[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	size_t length = slash ? (size_t)(slash - path) : 0;
+
+	if (length >= sizeof parent)
+		return -ENAMETOOLONG;
+	memcpy(parent, path, length);
+	parent[length] = '\0';
+	*name = slash ? slash + 1 : path;
+	return make_dirs(walk, parent);
+}
+
+/* O_PATH fd of the file `path`, made empty (mode 0644) where missing. */
+static int make_file(struct walk *walk, const char *path)
+{
+	const char *name;
+	int dir, fd = open_in_root(walk, path, O_PATH);
+
+	if (fd != -ENOENT)
+		return fd;
+	dir = parent_of(walk, path, &name);
+	if (dir < 0)
+		return dir;
+	fd = TRY(walk, OPENAT, openat(dir, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644));
+	close(dir);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return open_in_root(walk, path, O_PATH);
+}
+
+static int attach_to(struct walk *walk, int mount, int target)
+{
+	return TRY(walk, MOVE_MOUNT,
+		   sys_move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+}
+
+/* Attach a mount at `path`, a directory or (is_file) a file that is made where missing. */
+static int attach_at(struct walk *walk, int mount, const char *path, bool is_file)
+{
+	int err, target = is_file ? make_file(walk, path) : make_dirs(walk, path);
+
+	if (target < 0)
+		return target;
+	err = attach_to(walk, mount, target);
+	close(target);
+	return err;
+}
+
+/* A detached mount of a new filesystem; `options` are `count` strings "key=value" or "key". */
+static int new_mount(struct walk *walk, const char *fstype, const char *options, uint64_t count, uint64_t attributes)
+{
+	int err, mount, fs = TRY(walk, FSOPEN, sys_fsopen(fstype));
+
+	if (fs < 0)
+		return fs;
+	err = TRY(walk, FSCONFIG, sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", fstype));	/* for /proc/mounts */
+	for (; count && !err; count--, options += strlen(options) + 1) {
+		char key[256];
+		size_t length = strcspn(options, "=");
+
+		if (length >= sizeof key) {
+			err = -ENAMETOOLONG;
+			break;
+		}
+		memcpy(key, options, length);
+		key[length] = '\0';
+		err = options[length] ?
+			TRY(walk, FSCONFIG, sys_fsconfig(fs, FSCONFIG_SET_STRING, key, options + length + 1)) :
+			TRY(walk, FSCONFIG, sys_fsconfig(fs, FSCONFIG_SET_FLAG, key, NULL));
+	}
+	if (!err)
+		err = TRY(walk, FSCONFIG, sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL));
+	mount = err ? err : TRY(walk, FSMOUNT, sys_fsmount(fs, (unsigned int)attributes));
+	close(fs);
+	return mount;
+}
+
+/* A detached copy of the tree at `path`, seen from dirfd (root: resolved inside the rootfs), with attributes. */
+static int copy_mount(struct walk *walk, int dirfd, const char *path, uint64_t attributes)
+{
+	struct mount_attr attr = { .attr_set = attributes };
+	int err, mount = TRY(walk, OPEN_TREE, sys_open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+							    AT_RECURSIVE | AT_EMPTY_PATH));
+
+	if (mount < 0 || !attributes)
+		return mount;
+	err = TRY(walk, MOUNT_SETATTR, sys_mount_setattr(mount, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr));
+	if (err) {
+		close(mount);
+		return err;
+	}
+	return mount;
+}
+
+/* --- the ops, in the order of enum sp_op_kind ---------------------------------------------------------- */
+
+static int op_setns(struct walk *walk, const struct sp_op *op)
+{
+	return TRY(walk, SETNS, setns(fd_of(walk, op), (int)op->a));
+}
+
+static int op_unshare(struct walk *walk, const struct sp_op *op)
+{
+	return TRY(walk, UNSHARE, unshare((int)op->a));
+}
+
+static int op_gate(struct walk *walk, const struct sp_op *op)
+{
+	struct report report = { .type = REPORT_AT_GATE, .gate = (uint32_t)op->a, .op = walk->op };
+	int err = TRY(walk, SEND, send(walk->sync, &report, sizeof report, MSG_NOSIGNAL));
+
+	while (err > 0 && walk->opened < op->a)
+		err = TRY(walk, RECV, recv(walk->sync, &walk->opened, sizeof walk->opened, 0));
+	return err == 0 ? -ECANCELED : err < 0 ? err : 0;	/* 0: podmon closed it */
+}
+
+static int op_session(struct walk *walk, const struct sp_op *op)
+{
+	int err = TRY(walk, SETSID, setsid());
+
+	(void)op;
+	return err < 0 ? err : 0;
+}
+
+/* A handler is cleared by execve, an ignored signal is not: a Python engine ignores SIGPIPE, say. */
+static int op_signals(struct walk *walk, const struct sp_op *op)
+{
+	sigset_t none;
+
+	(void)op;
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);	/* fails for KILL, STOP and the library's own: nothing to reset there */
+	sigemptyset(&none);
+	return TRY(walk, SIGPROCMASK, sigprocmask(SIG_SETMASK, &none, NULL));
+}
+
+static int op_hostname(struct walk *walk, const struct sp_op *op)
+{
+	const char *name = string(walk, op->s1);
+
+	return TRY(walk, SETHOSTNAME, sethostname(name, strlen(name)));
+}
+
+static int op_link_up(struct walk *walk, const struct sp_op *op)
+{
+	const char *name = string(walk, op->s1);
+	struct ifreq request = { 0 };
+	int err, sock;
+
+	if (strlen(name) >= sizeof request.ifr_name)
+		return -ENAMETOOLONG;
+	strcpy(request.ifr_name, name);
+	sock = TRY(walk, SOCKET, socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	if (sock < 0)
+		return sock;
+	err = TRY(walk, IOCTL, ioctl(sock, SIOCGIFFLAGS, &request));
+	request.ifr_flags = (short)(request.ifr_flags | IFF_UP);
+	if (!err)
+		err = TRY(walk, IOCTL, ioctl(sock, SIOCSIFFLAGS, &request));
+	close(sock);
+	return err;
+}
+
+static int op_propagation(struct walk *walk, const struct sp_op *op)
+{
+	struct mount_attr attr = { .propagation = op->a };
+
+	return TRY(walk, MOUNT_SETATTR, sys_mount_setattr(AT_FDCWD, string(walk, op->s1), AT_RECURSIVE, &attr));
+}
+
+/* Attach the rootfs where it can be pivoted to.  Submounts go onto it only then: older kernels refuse to mount
+ * on a detached tree. */
+static int op_root(struct walk *walk, const struct sp_op *op)
+{
+	int err = TRY(walk, MOVE_MOUNT, sys_move_mount(fd_of(walk, op), "", AT_FDCWD, string(walk, op->s1),
+						       MOVE_MOUNT_F_EMPTY_PATH));
+
+	if (err)
+		return err;
+	walk->root = TRY(walk, OPENAT, openat(AT_FDCWD, string(walk, op->s1), O_PATH | O_DIRECTORY | O_CLOEXEC));
+	return walk->root < 0 ? walk->root : 0;
+}
+
+/* pivot_root(".", ".") puts the old root on top of the new one, whence it is detached (pivot_root(2), Notes). */
+static int op_pivot(struct walk *walk, const struct sp_op *op)
+{
+	int err = TRY(walk, FCHDIR, fchdir(walk->root));
+
+	(void)op;
+	if (!err)
+		err = TRY(walk, PIVOT_ROOT, syscall(SYS_pivot_root, ".", "."));
+	if (!err)
+		err = TRY(walk, UMOUNT2, syscall(SYS_umount2, ".", DETACH));
+	if (!err)
+		err = TRY(walk, FCHDIR, chdir("/"));
+	return err;
+}
+
+static int op_mount(struct walk *walk, const struct sp_op *op)
+{
+	int err, mount = new_mount(walk, string(walk, op->s1), string(walk, op->s3), op->a, op->b);
+
+	if (mount < 0)
+		return mount;
+	err = attach_at(walk, mount, string(walk, op->s2), false);
+	close(mount);
+	return err;
+}
+
+static int op_attach(struct walk *walk, const struct sp_op *op)
+{
+	return attach_at(walk, fd_of(walk, op), string(walk, op->s1), op->flags);
+}
+
+static int op_bind(struct walk *walk, const struct sp_op *op)
+{
+	int err, mount = copy_mount(walk, AT_FDCWD, string(walk, op->s1), op->a);
+
+	if (mount < 0)
+		return mount;
+	err = attach_at(walk, mount, string(walk, op->s2), op->flags);
+	close(mount);
+	return err;
+}
+
+/* An existing file is covered by the container's /dev/null, a directory by an empty tmpfs; a missing one has
+ * nothing to hide. */
+static int op_mask(struct walk *walk, const struct sp_op *op)
+{
+	static const char limits[] = "size=4k\0nr_inodes=2";
+	int err, null, mount, target = open_in_root(walk, string(walk, op->s1), O_PATH);
+	struct stat st;
+
+	if (target < 0)
+		return target == -ENOENT ? 0 : target;
+	err = TRY(walk, FSTAT, fstat(target, &st));
+	if (err)
+		mount = err;
+	else if (S_ISDIR(st.st_mode))
+		mount = new_mount(walk, "tmpfs", limits, 2, op->a);
+	else {
+		null = open_in_root(walk, "/dev/null", O_PATH);
+		mount = null < 0 ? null : copy_mount(walk, null, "", 0);
+		if (null >= 0)
+			close(null);
+	}
+	err = mount < 0 ? mount : attach_to(walk, mount, target);
+	if (mount >= 0)
+		close(mount);
+	close(target);
+	return err;
+}
+
+static int op_readonly(struct walk *walk, const struct sp_op *op)
+{
+	int err, mount, target = open_in_root(walk, string(walk, op->s1), O_PATH);
+
+	if (target < 0)
+		return target == -ENOENT ? 0 : target;
+	mount = copy_mount(walk, target, "", op->a);
+	err = mount < 0 ? mount : attach_to(walk, mount, target);
+	if (mount >= 0)
+		close(mount);
+	close(target);
+	return err;
+}
+
+static int op_mknod(struct walk *walk, const struct sp_op *op)
+{
+	const char *name;
+	int err, dir = parent_of(walk, string(walk, op->s1), &name);
+
+	if (dir < 0)
+		return dir;
+	err = TRY(walk, MKNODAT, mknodat(dir, name, (mode_t)op->a, (dev_t)op->b));
+	close(dir);
+	return err;
+}
+
+static int op_symlink(struct walk *walk, const struct sp_op *op)
+{
+	const char *name;
+	int err, dir = parent_of(walk, string(walk, op->s2), &name);
+
+	if (dir < 0)
+		return dir;
+	err = TRY(walk, SYMLINKAT, symlinkat(string(walk, op->s1), dir, name));
+	close(dir);
+	return err;
+}
+
+static int op_chdir(struct walk *walk, const struct sp_op *op)
+{
+	int err, dir = make_dirs(walk, string(walk, op->s1));
+
+	if (dir < 0)
+		return dir;
+	err = TRY(walk, FCHDIR, fchdir(dir));
+	close(dir);
+	return err;
+}
+
+static int op_open(struct walk *walk, const struct sp_op *op)
+{
+	int err, fd = open_in_root(walk, string(walk, op->s1), op->a);
+
+	if (fd < 0)
+		return fd;
+	err = TRY(walk, DUP3, dup3(fd, (int)op->b, 0));
+	close(fd);
+	return err < 0 ? err : 0;
+}
+
+static int op_fd(struct walk *walk, const struct sp_op *op)
+{
+	int err = TRY(walk, DUP3, dup3(fd_of(walk, op), (int)op->b, 0));
+
+	return err < 0 ? err : 0;
+}
+
+static int op_umask(struct walk *walk, const struct sp_op *op)
+{
+	(void)walk;
+	umask((mode_t)op->a);
+	return 0;
+}
+
+/* Raw calls: the library's would look for threads, and there are none. */
+static int op_ids(struct walk *walk, const struct sp_op *op)
+{
+	const void *groups = string(walk, op->s1);
+	long uid = (long)op->a, gid = (long)op->b;
+	int err = TRY(walk, SETGROUPS, syscall(SYS_setgroups, (long)op->flags, groups));
+
+	if (!err)
+		err = TRY(walk, SETRESGID, syscall(SYS_setresgid, gid, gid, gid));
+	if (!err)
+		err = TRY(walk, SETRESUID, syscall(SYS_setresuid, uid, uid, uid));
+	return err;
+}
+
+/* a: the bounding set, b: permitted and effective.  Inheritable and ambient sets end up empty. */
+static int op_caps(struct walk *walk, const struct sp_op *op)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { 0 };
+	int err;
+
+	for (unsigned long cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
+		if (op->a & (1ull << cap))
+			continue;
+		err = TRY(walk, PRCTL, prctl(PR_CAPBSET_DROP, cap, 0, 0, 0));
+		if (err)
+			return err;
+	}
+	err = TRY(walk, PRCTL, prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
+	if (err)
+		return err;
+	for (unsigned int half = 0; half < 2; half++)
+		data[half].permitted = data[half].effective = (uint32_t)(op->b >> (32 * half));
+	return TRY(walk, CAPSET, syscall(SYS_capset, &header, data));
+}
+
+/* `count` strings that follow each other as the NULL-ended vector that execve takes. */
+static char **vector(struct walk *walk, uint32_t offset, uint64_t count)
+{
+	const char *text = string(walk, offset);
+	char **strings = calloc(count + 1, sizeof *strings);
+
+	walk->call = SP_CALL_MALLOC;
+	for (uint64_t i = 0; strings && i < count; i++, text += strlen(text) + 1)
+		strings[i] = (char *)(uintptr_t)text;
+	return strings;
+}
+
+static const char *search_path(char **envp)
+{
+	for (; *envp; envp++)
+		if (!strncmp(*envp, "PATH=", 5))
+			return *envp + 5;
+	return "";
+}
+
+/* Try argv[0] in every directory of PATH; the error is the last one that says more than "not there". */
+static int exec_in_path(char **argv, char **envp)
+{
+	const char *path = search_path(envp);
+	char file[PATH_MAX];
+	int err = ENOENT;
+
+	for (;;) {
+		size_t length = strcspn(path, ":"), name = strlen(argv[0]);
+
+		if (length && length + name + 2 <= sizeof file) {
+			memcpy(file, path, length);
+			file[length] = '/';
+			memcpy(file + length + 1, argv[0], name + 1);
+			execve(file, argv, envp);
+			if (errno != ENOENT && errno != ENOTDIR)
+				err = errno;
+			if (err != ENOENT && err != EACCES)
+				return -err;
+		}
+		if (!path[length])
+			return -err;
+		path += length + 1;
+	}
+}
+
+static int op_exec(struct walk *walk, const struct sp_op *op)
+{
+	struct report report = { .type = REPORT_EXEC };
+	char **argv = vector(walk, op->s1, op->a), **envp = vector(walk, op->s2, op->b);
+	int err;
+
+	if (!argv || !envp)
+		return -ENOMEM;
+	if (walk->sync >= 0) {
+		err = TRY(walk, SEND, send(walk->sync, &report, sizeof report, MSG_NOSIGNAL));
+		if (err < 0)
+			return err;
+	}
+	walk->call = SP_CALL_EXECVE;
+	if (!*argv[0])
+		return -ENOENT;
+	return strchr(argv[0], '/') ? or_errno(execve(argv[0], argv, envp)) : exec_in_path(argv, envp);
+}
+
+/* --- the table ------------------------------------------------------------------------------------------ */
+
+/* What each kind cannot do without, so that a spec which passes spec_check can be walked without a look at
+ * whether a string or fd is there. */
+enum { FD = 1, S1 = 2, S2 = 4, ROOT = 8, STDIO = 16, SYNC = 32, LIST1 = 64, LIST2 = 128, LIST3 = 256, GROUPS = 512 };
+
+static const struct {
+	int (*run)(struct walk *walk, const struct sp_op *op);
+	unsigned int needs;
+} table[SP_OP_COUNT] = {
+	[SP_OP_SETNS] = { op_setns, FD },
+	[SP_OP_UNSHARE] = { op_unshare, 0 },
+	[SP_OP_GATE] = { op_gate, SYNC },
+	[SP_OP_SESSION] = { op_session, 0 },
+	[SP_OP_SIGNALS] = { op_signals, 0 },
+	[SP_OP_HOSTNAME] = { op_hostname, S1 },
+	[SP_OP_LINK_UP] = { op_link_up, S1 },
+	[SP_OP_PROPAGATION] = { op_propagation, S1 },
+	[SP_OP_ROOT] = { op_root, FD | S1 },
+	[SP_OP_PIVOT] = { op_pivot, ROOT },
+	[SP_OP_MOUNT] = { op_mount, ROOT | S1 | S2 | LIST3 },
+	[SP_OP_ATTACH] = { op_attach, ROOT | FD | S1 },
+	[SP_OP_BIND] = { op_bind, ROOT | S1 | S2 },
+	[SP_OP_MASK] = { op_mask, ROOT | S1 },
+	[SP_OP_READONLY] = { op_readonly, ROOT | S1 },
+	[SP_OP_MKNOD] = { op_mknod, ROOT | S1 },
+	[SP_OP_SYMLINK] = { op_symlink, ROOT | S1 | S2 },
+	[SP_OP_CHDIR] = { op_chdir, ROOT | S1 },
+	[SP_OP_OPEN] = { op_open, ROOT | S1 | STDIO },
+	[SP_OP_FD] = { op_fd, FD | STDIO },
+	[SP_OP_UMASK] = { op_umask, 0 },
+	[SP_OP_IDS] = { op_ids, GROUPS },
+	[SP_OP_CAPS] = { op_caps, 0 },
+	[SP_OP_EXEC] = { op_exec, LIST1 | LIST2 },
+};
+
+/* Do `count` strings begin at `offset` of the table? */
+static bool has_strings(const struct sp_spec *spec, const char *strings, uint32_t offset, uint64_t count)
+{
+	uint64_t at = offset;
+
+	if (!count)
+		return true;
+	if (!offset)
+		return false;
+	for (; count; count--) {
+		if (at >= spec->strings)
+			return false;
+		at += strlen(strings + at) + 1;	/* the table ends with a NUL */
+	}
+	return true;
+}
+
+static bool op_check(const struct sp_spec *spec, const struct sp_op *op, const char *strings, bool rooted)
+{
+	unsigned int needs;
+
+	if (op->kind >= SP_OP_COUNT)
+		return false;
+	needs = table[op->kind].needs;
+	if (op->fd != SP_NO_FD && (op->fd < 0 || (uint32_t)op->fd >= spec->nfds))
+		return false;
+	if (op->s1 >= spec->strings || op->s2 >= spec->strings || op->s3 >= spec->strings)
+		return false;
+	return !(needs & FD && op->fd == SP_NO_FD) && !(needs & S1 && !op->s1) && !(needs & S2 && !op->s2) &&
+	       !(needs & ROOT && !rooted) && !(needs & STDIO && op->b > 2) &&
+	       !(needs & SYNC && op->a >= SP_GATE_COUNT) &&
+	       !(needs & LIST1 && (!op->a || !has_strings(spec, strings, op->s1, op->a))) &&
+	       !(needs & LIST2 && !has_strings(spec, strings, op->s2, op->b)) &&
+	       !(needs & LIST3 && !has_strings(spec, strings, op->s3, op->a)) &&
+	       !(needs & GROUPS && (uint64_t)op->s1 + 4ull * op->flags > spec->strings);
+}
+
+int spec_check(const void *data, size_t size, uint32_t nfds)
+{
+	const struct sp_spec *spec = data;
+	const struct sp_op *op;
+	const char *strings;
+	bool rooted = false;
+
+	if (size < sizeof *spec || spec->magic != SP_MAGIC)
+		return -EINVAL;
+	if (spec->protocol != SP_PROTOCOL)
+		return -EPROTO;
+	if (spec->size != size || spec->nfds != nfds || spec->nops > SP_MAX_OPS || !spec->strings ||
+	    sizeof *spec + spec->nops * sizeof *op + spec->strings != size)
+		return -EINVAL;
+	if (spec->cgroup != SP_NO_FD && (spec->cgroup < 0 || (uint32_t)spec->cgroup >= nfds))
+		return -EINVAL;
+	op = ops_of(spec);
+	strings = (const char *)(op + spec->nops);
+	if (strings[0] || strings[spec->strings - 1])
+		return -EINVAL;
+	for (uint32_t i = 0; i < spec->nops; i++, op++) {
+		if (!op_check(spec, op, strings, rooted))
+			return -EINVAL;
+		rooted |= op->kind == SP_OP_ROOT;
+	}
+	return 0;
+}
+
+int walk_ops(struct walk *walk)
+{
+	const struct sp_op *op = ops_of(walk->spec);
+
+	for (walk->op = 0; walk->op < walk->spec->nops; walk->op++, op++) {
+		int err;
+
+		walk->call = SP_CALL_NONE;
+		err = table[op->kind].run(walk, op);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* Close every fd but 0 to 2, the socket to podmon and those sent with the spec: no other container's mounts,
+ * logs or sockets are open in this one, not even while it waits at a gate. */
+static int close_others(const struct walk *walk)
+{
+	unsigned int kept[SP_MAX_FDS + 1], count = 0, from = 3;
+
+	kept[count++] = (unsigned int)walk->sync;
+	for (uint32_t i = 0; i < walk->spec->nfds; i++) {
+		unsigned int at = count++, fd = (unsigned int)walk->fds[i];
+
+		for (; at && kept[at - 1] > fd; at--)
+			kept[at] = kept[at - 1];
+		kept[at] = fd;
+	}
+	for (unsigned int i = 0; i < count; from = kept[i++] + 1)
+		if (kept[i] > from && sys_close_range(from, kept[i] - 1, 0))
+			return -errno;
+	return sys_close_range(from, UNSET, 0) ? -errno : 0;
+}
+
+_Noreturn void child_main(struct walk *walk)
+{
+	struct report report = { .type = REPORT_FAILED };
+	int err;
+
+	prctl(PR_SET_NAME, "podmon:spawn", 0, 0, 0);	/* what ps shows until execve */
+	walk->call = SP_CALL_CLOSE_RANGE;
+	err = close_others(walk);
+	if (!err)
+		err = walk_ops(walk);
+	if (!err) {	/* a list without an exec at its end: nothing more to run */
+		walk->call = SP_CALL_EXECVE;
+		err = -ENOEXEC;
+	}
+	report.op = walk->op;
+	report.call = walk->call;
+	report.err = -err;
+	(void)!send(walk->sync, &report, sizeof report, MSG_NOSIGNAL);
+	_exit(127);
+}

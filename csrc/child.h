@@ -1,0 +1,44 @@
+/*
+ * Walking a spawn spec: what podmon does in itself for the pod, and a child in itself for a container.
+ */
+#ifndef SEEDPOD_CHILD_H
+#define SEEDPOD_CHILD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "spawn.h"
+
+struct walk {
+	const struct sp_spec *spec;	/* checked by spec_check */
+	const int *fds;			/* spec->nfds of them */
+	int sync;			/* the child's socket to podmon; -1 in podmon itself */
+	int root;			/* O_PATH fd of the rootfs that targets are resolved in; -1 before SP_OP_ROOT */
+	uint32_t opened;		/* the highest gate opened so far */
+	uint32_t op;			/* the op under way */
+	enum sp_call call;		/* the last system call tried */
+};
+
+/* What a child tells podmon through its socket.  The socket closing says that execve worked. */
+enum report_type { REPORT_AT_GATE = 1, REPORT_EXEC, REPORT_FAILED };
+
+struct report {
+	uint32_t type;
+	uint32_t gate;
+	uint32_t op;
+	uint32_t call;
+	int32_t err;
+};
+
+/* 0 if `size` bytes at `data`, sent with `nfds` fds, are a spec that can be walked without looking twice;
+ * else -EPROTO (another protocol) or -EINVAL. */
+int spec_check(const void *data, size_t size, uint32_t nfds);
+
+/* Walk every op in order.  0, or -errno with walk->op and walk->call telling where; does not return from
+ * an SP_OP_EXEC that works. */
+int walk_ops(struct walk *walk);
+
+/* The whole life of a container's first process up to execve.  Never returns. */
+_Noreturn void child_main(struct walk *walk);
+
+#endif

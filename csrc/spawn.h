@@ -1,0 +1,197 @@
+/*
+ * The contract between the engine, the extension and podmon: read by C with #include and by Python with
+ * ffi.cdef(), so every number and name is typed once.  cffi refuses guards, includes, attributes and asserts:
+ * they live in the .c files.  A change to anything that crosses the socket raises SP_PROTOCOL.
+ *
+ * How a container comes to life (engine -> podmon over a SOCK_SEQPACKET pair, podmon -> child by clone3):
+ *
+ *   engine                          podmon                             child
+ *   SETUP spec ------------------>  walks the pod's ops in itself
+ *        <------------------ READY
+ *   SPAWN id, spec, fds --------->  clone3 ------------------------->  walks the container's ops
+ *        <--------- SPAWNED, pidfd
+ *                                                          <---------  GATE_PREPARE: before its mounts
+ *        <----------------- AT_GATE
+ *   OPEN_GATE id ---------------->  ------------------------------->
+ *                                                          <---------  GATE_START: created, not running
+ *        <----------------- AT_GATE
+ *   OPEN_GATE id ---------------->  ------------------------------->
+ *                                                          <- closed   execve worked: the socket is CLOEXEC
+ *        <----------------- RUNNING
+ *                                   SIGCHLD, wait4
+ *        <------------------ EXITED
+ *
+ * An op that fails ends the walk: {op, call, errno} goes back as FAILED in the place of RUNNING and EXITED.
+ * A gate may be opened before the child has come to it.
+ */
+
+#define SP_MAGIC 0x73706f64
+#define SP_PROTOCOL 1
+#define SP_MAX_FDS 128
+#define SP_MAX_SPEC 8388608
+#define SP_MAX_OPS 4096
+#define SP_CONTROL_FD 3
+#define SP_NO_FD -1
+
+/* One row of a spawn spec.  What fd, s1 to s3, flags, a and b mean for each kind is in sandbox/linux/ops.py;
+ * which of them a kind cannot do without is in the table of child.c. */
+enum sp_op_kind {
+	SP_OP_SETNS,
+	SP_OP_UNSHARE,
+	SP_OP_GATE,
+	SP_OP_SESSION,
+	SP_OP_SIGNALS,
+	SP_OP_HOSTNAME,
+	SP_OP_LINK_UP,
+	SP_OP_PROPAGATION,
+	SP_OP_ROOT,
+	SP_OP_PIVOT,
+	SP_OP_MOUNT,
+	SP_OP_ATTACH,
+	SP_OP_BIND,
+	SP_OP_MASK,
+	SP_OP_READONLY,
+	SP_OP_MKNOD,
+	SP_OP_SYMLINK,
+	SP_OP_CHDIR,
+	SP_OP_OPEN,
+	SP_OP_FD,
+	SP_OP_UMASK,
+	SP_OP_IDS,
+	SP_OP_CAPS,
+	SP_OP_EXEC,
+	SP_OP_COUNT
+};
+
+/* The system call that an op failed in. */
+enum sp_call {
+	SP_CALL_NONE,
+	SP_CALL_CAPSET,
+	SP_CALL_CLONE3,
+	SP_CALL_CLOSE_RANGE,
+	SP_CALL_DUP3,
+	SP_CALL_EXECVE,
+	SP_CALL_FCHDIR,
+	SP_CALL_FSCONFIG,
+	SP_CALL_FSMOUNT,
+	SP_CALL_FSOPEN,
+	SP_CALL_FSTAT,
+	SP_CALL_IOCTL,
+	SP_CALL_MALLOC,
+	SP_CALL_MKDIRAT,
+	SP_CALL_MKNODAT,
+	SP_CALL_MOUNT_SETATTR,
+	SP_CALL_MOVE_MOUNT,
+	SP_CALL_OPENAT,
+	SP_CALL_OPENAT2,
+	SP_CALL_OPEN_TREE,
+	SP_CALL_PIVOT_ROOT,
+	SP_CALL_PRCTL,
+	SP_CALL_RECV,
+	SP_CALL_SEND,
+	SP_CALL_SETGROUPS,
+	SP_CALL_SETHOSTNAME,
+	SP_CALL_SETNS,
+	SP_CALL_SETRESGID,
+	SP_CALL_SETRESUID,
+	SP_CALL_SETSID,
+	SP_CALL_SIGPROCMASK,
+	SP_CALL_SOCKET,
+	SP_CALL_SYMLINKAT,
+	SP_CALL_UMOUNT2,
+	SP_CALL_UNSHARE,
+	SP_CALL_COUNT
+};
+
+enum sp_gate {
+	SP_GATE_NONE,
+	SP_GATE_PREPARE,	/* the child exists and has mounted nothing */
+	SP_GATE_START,		/* the container is created; opening this runs its program */
+	SP_GATE_COUNT
+};
+
+struct sp_op {
+	uint32_t kind;		/* enum sp_op_kind */
+	int32_t fd;		/* index into the fds sent with the spec, or SP_NO_FD */
+	uint32_t s1;		/* offsets into the string table; 0 is "no string" */
+	uint32_t s2;
+	uint32_t s3;
+	uint32_t flags;
+	uint64_t a;
+	uint64_t b;
+};
+
+/* A spawn spec as it lies in its memfd: this header, `nops` ops, then `strings` bytes of string table, which
+ * begins and ends with a NUL. */
+struct sp_spec {
+	uint32_t magic;
+	uint32_t protocol;
+	uint32_t size;		/* bytes, all of it */
+	uint32_t nops;
+	uint32_t strings;	/* bytes */
+	uint32_t nfds;		/* how many fds came with it */
+	int32_t cgroup;		/* index of the cgroup directory's fd; SP_NO_FD: podmon's own cgroup */
+	uint32_t reserved;
+	uint64_t clone_flags;	/* the namespaces that clone3 makes for the child */
+};
+
+enum sp_message_type {
+	SP_SETUP = 1,		/* engine to podmon: fds are the spec, then the spec's own */
+	SP_SPAWN,		/* likewise; id names the child from now on */
+	SP_OPEN_GATE,		/* id, gate */
+	SP_READY,		/* podmon to engine: the pod's ops are done; code is podmon's SP_PROTOCOL */
+	SP_SPAWNED,		/* id; its pidfd comes along */
+	SP_AT_GATE,		/* id, gate */
+	SP_RUNNING,		/* id, started_ns: execve worked */
+	SP_FAILED,		/* id, op, call, err: an op failed; nothing of the child is left */
+	SP_EXITED,		/* id, code or signal, times; ran is 0 where it was killed before execve */
+	SP_REFUSED		/* id, err: the request itself was bad */
+};
+
+struct sp_message {
+	uint32_t type;		/* enum sp_message_type */
+	uint32_t id;
+	uint32_t op;		/* index into the spec's ops */
+	uint32_t call;		/* enum sp_call */
+	int32_t err;		/* errno */
+	uint32_t gate;		/* enum sp_gate */
+	uint32_t code;		/* exit code */
+	uint32_t signal;	/* the signal that ended it, or 0 */
+	uint32_t ran;
+	uint32_t reserved;
+	uint64_t started_ns;	/* CLOCK_REALTIME */
+	uint64_t finished_ns;
+	uint64_t user_us;	/* processor time of the container's first process and what it reaped */
+	uint64_t system_us;
+	uint64_t max_rss_kib;
+};
+
+/* What the extension is asked to clone: one podmon. */
+struct sp_launch {
+	uint64_t namespaces;	/* CLONE_NEW* beside the new pid namespace */
+	int exe;		/* sealed memfd of podmon */
+	int control;		/* podmon's end of the socket */
+	int cgroup;		/* directory of the cgroup to be born in */
+	int null;		/* becomes podmon's fds 0 to 2 */
+	const char *title;	/* shown by ps after "podmon" */
+};
+
+struct sp_launched {
+	int pidfd;
+	int pid;
+	uint32_t call;		/* enum sp_call, where it failed */
+	uint32_t reserved;
+	uint64_t elapsed_ns;	/* from entry to podmon's execve */
+};
+
+/* Each returns a file descriptor or 0, or -errno. */
+int sp_launch(const struct sp_launch *launch, struct sp_launched *launched);
+int sp_setns(int fd, int namespaces);
+int sp_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve);
+int sp_open_tree(int dirfd, const char *path, unsigned int flags);
+int sp_fsopen(const char *fstype);
+int sp_fsconfig_string(int fs, const char *key, const char *value);
+int sp_fsconfig_flag(int fs, const char *key);
+int sp_fsconfig_create(int fs);
+int sp_fsmount(int fs, unsigned int attributes);
+int sp_mount_setattr(int fd, unsigned int flags, uint64_t set, uint64_t clear, uint64_t propagation);

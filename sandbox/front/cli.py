@@ -1,0 +1,71 @@
+"""The command line: words in, the library called, words and an exit code out.
+
+Exit codes: 0, 1 for an error, 2 for wrong usage; `run` has its own (sandbox.front.run).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from importlib import metadata
+from pathlib import Path
+
+from cgroups import CgroupError
+from sandbox.errors import SandboxError
+from sandbox.front.errors import print_error
+
+DEFAULT_ROOT = "/var/lib/seedpod"
+
+
+def _run(options: argparse.Namespace) -> int:
+    from sandbox.front.run import run  # with asyncio and the engine: 60 ms that other verbs do without
+
+    return run(options.root, options.file)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from sandbox.front.info import info
+
+    return info(options.root)
+
+
+def _version(_: argparse.Namespace) -> int:
+    print(f"seedpod {metadata.version('seedpod')}")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; `options.act` is the verb's function."""
+    top = argparse.ArgumentParser(prog="seedpod", description="Kubernetes Pods on one Linux machine, without a cluster")
+    top.add_argument("--root", type=Path, metavar="DIR", help="where everything lives [SEEDPOD_ROOT, else %(default)s]")
+    top.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    top.set_defaults(root=Path(os.environ.get("SEEDPOD_ROOT") or DEFAULT_ROOT))
+    verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    verb = verbs.add_parser("run", help="run the pods of a manifest in the foreground")
+    verb.add_argument("file", metavar="FILE", help='a manifest in YAML or JSON; "-" is stdin')
+    verb.set_defaults(act=_run)
+    verb = verbs.add_parser("info", help="what this host can do, and the cure for what it cannot")
+    verb.set_defaults(act=_info)
+    verb = verbs.add_parser("version", help="print the version")
+    verb.set_defaults(act=_version)
+    return top
+
+
+def main() -> int:
+    """The program `seedpod`."""
+    options = parser().parse_args()
+    options.root = Path(os.path.realpath(options.root))  # one root, one name, however it was written
+    try:
+        return int(options.act(options))
+    except (SandboxError, CgroupError) as error:
+        if options.verbose:
+            traceback.print_exc()
+        print_error(error)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

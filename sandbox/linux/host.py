@@ -1,0 +1,135 @@
+"""What this host can do, asked of the kernel itself, and the cure for what it cannot.
+
+Reads and asks only; nothing is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import prctl
+
+import cgroups
+from sandbox.errors import Unsupported
+from sandbox.linux.security import DEFAULT_CAPABILITIES
+
+MINIMUM_KERNEL = (5, 14)  # cgroup.kill; mount_setattr is from 5.12, close_range's CLOEXEC from 5.11
+
+# What the engine and podmon use themselves, beside what they can only hand on if they have it.
+NEEDED_CAPABILITIES = (*DEFAULT_CAPABILITIES, "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE")
+USEFUL_CAPABILITIES = {"SYS_RESOURCE": "rlimits cannot be raised and oom_score_adj not lowered"}
+
+
+@dataclass(frozen=True)
+class Ability:
+    """One thing about the host: `value` as it is, and, where `missing`, what it means and the cure in `remedy`."""
+
+    name: str
+    value: str
+    missing: bool = False
+    remedy: str | None = None
+
+
+def missing_capabilities(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `names` (without CAP_) that this process does not have in effect."""
+    return tuple(name for name in names if not getattr(prctl.cap_effective, name.lower()))
+
+
+def require_privileges() -> None:
+    """Raises Unsupported where this process cannot make pods at all (SEMANTICS A44)."""
+    if os.geteuid() != 0:
+        raise Unsupported("running a pod", needs="root", hint="run it with sudo")
+    missing = missing_capabilities(NEEDED_CAPABILITIES)
+    if missing:
+        raise Unsupported(
+            "running a pod",
+            needs=", ".join(f"CAP_{name}" for name in missing),
+            hint="run it outside of a container, or in one that has these capabilities",
+        )
+
+
+def abilities() -> list[Ability]:
+    """All that `seedpod info` shows, in its order."""
+    return [
+        _kernel(),
+        _python(),
+        *_cgroups(),
+        _namespaces(),
+        _capabilities(),
+        _overlay(),
+        _seccomp(),
+        _nftables(),
+    ]
+
+
+def _kernel() -> Ability:
+    release = platform.release()
+    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
+    old = numbers < MINIMUM_KERNEL
+    return Ability("kernel", release, old, "Linux 5.14 or newer is needed" if old else None)
+
+
+def _python() -> Ability:
+    return Ability("python", f"{platform.python_version()} ({sys.executable})")
+
+
+def _cgroups() -> list[Ability]:
+    layout = cgroups.detect()
+    if layout.mount_point is None:
+        remedy = "no pod can run: mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+        return [Ability("cgroups", layout.name, True, remedy)]
+    rows = [Ability("cgroups", f"{layout.name}, cgroup2 at {layout.mount_point}")]
+    for controller in ("cpu", "memory", "pids", "io", "cpuset", "hugetlb"):
+        reason = layout.why_not(controller)
+        value = "available" if reason is None else "not available"
+        rows.append(Ability(f"  {controller}", value, reason is not None, reason))
+    return rows
+
+
+def _namespaces() -> Ability:
+    wanted = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+    here = [name for name in wanted if Path(f"/proc/self/ns/{name}").exists()]
+    lacking = [name for name in wanted if name not in here]
+    remedy = f"the kernel is built without: {', '.join(lacking)}" if lacking else None
+    return Ability("namespaces", " ".join(here), bool(lacking), remedy)
+
+
+def _capabilities() -> Ability:
+    if os.geteuid() != 0:
+        return Ability("privileges", f"uid {os.geteuid()}", True, "pods need root: run it with sudo")
+    lost = missing_capabilities(NEEDED_CAPABILITIES)
+    if lost:
+        return Ability("privileges", "root without " + " ".join(lost), True, "no pod can run without them")
+    for name, meaning in USEFUL_CAPABILITIES.items():
+        if missing_capabilities((name,)):
+            return Ability("privileges", f"root without {name}", True, meaning)
+    return Ability("privileges", "root, all capabilities needed")
+
+
+def _overlay() -> Ability:
+    known = any(line.split()[-1] == "overlay" for line in Path("/proc/filesystems").read_text().splitlines())
+    return Ability(
+        "overlayfs", "available" if known else "not loaded", not known, None if known else "modprobe overlay"
+    )
+
+
+def _seccomp() -> Ability:
+    actions = Path("/proc/sys/kernel/seccomp/actions_avail")
+    known = actions.exists()
+    return Ability(
+        "seccomp", "available" if known else "not available", not known, None if known else "CONFIG_SECCOMP_FILTER"
+    )
+
+
+def _nftables() -> Ability:
+    known = Path("/sys/module/nf_tables").exists()
+    value = "available" if known else "not loaded"
+    tool = shutil.which("nft")
+    return Ability(
+        "nftables", value + (f", {tool}" if tool else ""), not known, None if known else "modprobe nf_tables"
+    )

@@ -1,0 +1,73 @@
+"""Mounts that the engine makes and hands over as fds.
+
+Each is detached: it is in no mount table until a container's child attaches it, and it is gone with its last
+fd.  So a crash at any moment leaves no mount behind.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sandbox.errors import KernelError
+from sandbox.linux import native
+
+INERT = native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NODEV | native.MOUNT_ATTR_NOEXEC
+PAGE = 4096
+
+
+def tmpfs_options(size: int, mode: int) -> tuple[str, ...]:
+    """Options of a tmpfs of `size` bytes that holds at most one inode a page.
+
+    The inode limit is no luxury: an empty file costs a tmpfs none of its bytes, so a million fit into any size.
+    """
+    return (f"size={size}", f"nr_inodes={max(size // PAGE, 16)}", f"mode={mode:o}")
+
+
+def tmpfs(size: int, mode: int) -> int:
+    """The fd of a detached tmpfs of `size` bytes whose root has `mode`; no devices, no setuid, no programs."""
+    options = dict(option.split("=", 1) for option in tmpfs_options(size, mode))
+    return native.new_mount("tmpfs", options, INERT)
+
+
+def overlay(lower: Path, upper: Path, work: Path) -> int:
+    """The fd of a detached overlay: `lower` read-only below, writes into `upper`.
+
+    nodev, as every mount of a container is, because a container may make device nodes (CAP_MKNOD).
+    The three are named as /proc/self/fd/N: no length, comma or colon of a path gets into the options, and a
+    container reads nothing of the host's layout in its mount table.  volatile: the upper layer is never used
+    again, so nothing need be synced when it goes.
+    """
+    fds = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in (lower, upper, work)]
+    try:
+        names = [f"/proc/self/fd/{fd}" for fd in fds]
+        options: dict[str, str | None] = {
+            "source": "overlay",
+            "lowerdir": names[0],
+            "upperdir": names[1],
+            "workdir": names[2],
+            "volatile": None,
+        }
+        return native.new_mount("overlay", options, native.MOUNT_ATTR_NODEV)
+    except KernelError as error:
+        error.hint = error.hint or f"{upper} must be on a filesystem that overlayfs can write to (ext4, xfs, tmpfs)"
+        raise
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def bind(path: Path, *, read_only: bool = False) -> int:
+    """The fd of a detached, private copy of the mount tree at `path`, nodev all the way down.
+
+    `read_only` is that of a volumeMount: of the mount itself, not of those below it (recursiveReadOnly is another field).
+    """
+    fd = native.open_tree(str(path), native.OPEN_TREE_CLONE | native.AT_RECURSIVE)
+    try:
+        native.mount_setattr(fd, set_=native.MOUNT_ATTR_NODEV, propagation=native.MS_PRIVATE, recursive=True)
+        if read_only:
+            native.mount_setattr(fd, set_=native.MOUNT_ATTR_RDONLY)
+    except KernelError:
+        os.close(fd)
+        raise
+    return fd

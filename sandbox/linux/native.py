@@ -1,0 +1,242 @@
+"""The extension as Python sees it: the only importer of `_native`.
+
+Every function here is one system call, or the one clone; a failure is a KernelError that names the step and
+the path.  Numbers that C and Python share come from csrc/spawn.h through cffi, so none is typed twice; those
+below are Linux's own, with their header.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sandbox.errors import KernelError, Unsupported
+from sandbox.linux._native import ffi, lib
+
+# linux/sched.h
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+# linux/mount.h
+OPEN_TREE_CLONE = 0x1
+AT_RECURSIVE = 0x8000  # linux/fcntl.h
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+MS_PRIVATE = 1 << 18
+
+# linux/wait.h: also wait for children whose exit sends no SIGCHLD, as podmon's does not
+WALL = 0x40000000
+
+MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
+F_ADD_SEALS = 1033  # linux/fcntl.h
+SEALS = 0x2 | 0x4 | 0x8  # F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
+
+PODMON = Path(__file__).parent / "podmon"
+
+
+def _enum(name: str, prefix: str) -> dict[str, int]:
+    """The members of a C enum without their prefix: {"GATE": 2, …}."""
+    return {member.removeprefix(prefix): value for member, value in ffi.typeof(f"enum {name}").relements.items()}
+
+
+OP = _enum("sp_op_kind", "SP_OP_")
+CALL_NAMES = {value: name.lower() for name, value in _enum("sp_call", "SP_CALL_").items()}
+GATE = _enum("sp_gate", "SP_GATE_")
+MESSAGE = _enum("sp_message_type", "SP_")
+PROTOCOL: int = lib.SP_PROTOCOL
+MAX_FDS: int = lib.SP_MAX_FDS
+MAX_SPEC: int = lib.SP_MAX_SPEC
+NO_FD: int = lib.SP_NO_FD
+MESSAGE_SIZE: int = ffi.sizeof("struct sp_message")
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A podmon that has been cloned: `pidfd` is the caller's to close, `elapsed_ns` is from the call to its execve."""
+
+    pidfd: int
+    pid: int
+    elapsed_ns: int
+
+
+@functools.cache
+def podmon_memfd() -> int:
+    """A sealed memfd with podmon in it, shared by all podmons of this process and never closed.
+
+    From a memfd, because a container can have podmon's executable re-opened (`#!/proc/self/exe` in an image):
+    what it gets must be nobody's file, and unwritable.
+    """
+    try:
+        program = PODMON.read_bytes()
+    except FileNotFoundError as missing:
+        raise Unsupported("starting a pod", needs=f"{PODMON.name}, built", hint="run `make setup`") from missing
+    return sealed_memfd("podmon", program, executable=True)
+
+
+def sealed_memfd(name: str, data: bytes, *, executable: bool = False) -> int:
+    """A close-on-exec memfd that holds `data` and that nobody can change any more."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create(name, flags | MFD_EXEC if executable else flags)
+    except OSError as error:
+        if not executable or error.errno != errno.EINVAL:  # before 6.3 every memfd was executable
+            raise KernelError(error.errno or 0, step="memfd_create", filename=name) from None
+        fd = os.memfd_create(name, flags)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        fcntl.fcntl(fd, F_ADD_SEALS, SEALS)
+    except OSError as error:
+        os.close(fd)
+        raise KernelError(error.errno or 0, step="fill memfd", filename=name) from None
+    return fd
+
+
+def launch(*, namespaces: int, control: int, cgroup: int, title: str) -> Launched:
+    """Clone podmon into new `namespaces` (CLONE_NEW* bits; a pid namespace always) and the cgroup directory `cgroup`.
+
+    `control` becomes its control socket.  Raises KernelError; nothing is left then.
+    """
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        title_text = ffi.new("char[]", os.fsencode(title))
+        request = ffi.new(
+            "struct sp_launch *",
+            {
+                "namespaces": namespaces,
+                "exe": podmon_memfd(),
+                "control": control,
+                "cgroup": cgroup,
+                "null": null,
+                "title": title_text,
+            },
+        )
+        result = ffi.new("struct sp_launched *")
+        failed = lib.sp_launch(request, result)
+    finally:
+        os.close(null)
+    if failed:
+        raise KernelError(-failed, step=f"start podmon: {CALL_NAMES[result.call]}", hint=_launch_hint(-failed))
+    return Launched(pidfd=result.pidfd, pid=result.pid, elapsed_ns=result.elapsed_ns)
+
+
+def _launch_hint(number: int) -> str | None:
+    return {
+        errno.EPERM: "seedpod needs root with CAP_SYS_ADMIN in the first user namespace",
+        errno.ENOSPC: "a limit of /proc/sys/user/max_*_namespaces is reached",
+        errno.EAGAIN: "a limit on processes is reached (ulimit -u, pids.max, kernel.pid_max)",
+    }.get(number)
+
+
+def pid_of(pidfd: int) -> int:
+    """The process number behind a pidfd as this process sees it; -1 once it has been reaped."""
+    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
+        if line.startswith("Pid:"):
+            return int(line.split()[1])
+    return -1
+
+
+def _fd(result: int, step: str, path: str | None = None, hint: str | None = None) -> int:
+    if result < 0:
+        raise KernelError(-result, step=step, filename=path, hint=hint)
+    return result
+
+
+def setns(fd: int, namespaces: int) -> None:
+    """Move the calling thread into the namespace(s) behind `fd`, setns(2)."""
+    _fd(lib.sp_setns(fd, namespaces), "setns")
+
+
+def open_tree(path: str, flags: int = 0, dirfd: int = -100) -> int:
+    """open_tree(2): with OPEN_TREE_CLONE a detached copy of the mount at `path`, which dies with its last fd."""
+    return _fd(lib.sp_open_tree(dirfd, os.fsencode(path), flags), "open_tree", path)
+
+
+def mount_setattr(fd: int, *, set_: int = 0, clear: int = 0, propagation: int = 0, recursive: bool = False) -> None:
+    """mount_setattr(2) on the mount behind `fd`; MOUNT_ATTR_* bits."""
+    _fd(lib.sp_mount_setattr(fd, AT_RECURSIVE if recursive else 0, set_, clear, propagation), "mount_setattr")
+
+
+def new_mount(fstype: str, options: Mapping[str, str | None], attributes: int) -> int:
+    """The fd of a detached mount of a new filesystem; an option whose value is None is a flag.
+
+    Raises KernelError with what the kernel wrote into the context's log as its note.
+    """
+    with _filesystem(fstype) as context:
+        for key, value in options.items():
+            if value is None:
+                made = lib.sp_fsconfig_flag(context, key.encode())
+            else:
+                made = lib.sp_fsconfig_string(context, key.encode(), os.fsencode(value))
+            _said(context, made, f"mount {fstype}: option {key}", value)
+        _said(context, lib.sp_fsconfig_create(context), f"mount {fstype}", None)
+        return _said(context, lib.sp_fsmount(context, attributes), f"mount {fstype}", None)
+
+
+@contextmanager
+def _filesystem(fstype: str) -> Iterator[int]:
+    context = _fd(lib.sp_fsopen(fstype.encode()), "fsopen", fstype, f"the kernel lacks {fstype}: modprobe {fstype}")
+    try:
+        yield context
+    finally:
+        os.close(context)
+
+
+def _said(context: int, result: int, step: str, path: str | None) -> int:
+    """`result`, or a KernelError with the filesystem's own words, which fsopen(2) leaves to be read."""
+    if result >= 0:
+        return result
+    words = []
+    try:
+        while text := os.read(context, 4096):
+            words.append(text.decode(errors="replace").strip())
+    except OSError as end:  # ENODATA: nothing more was logged
+        if end.errno != errno.ENODATA:
+            raise
+    raise KernelError(-result, step=step, filename=path, hint="; ".join(words) or None)
+
+
+def encode_message(**fields: int) -> bytes:
+    """A `struct sp_message` with `fields` set, the rest 0."""
+    return bytes(ffi.buffer(ffi.new("struct sp_message *", fields)))
+
+
+def decode_message(data: bytes) -> Any:
+    """The `struct sp_message` in `data`, MESSAGE_SIZE bytes of it."""
+    message = ffi.new("struct sp_message *")
+    ffi.memmove(message, data, MESSAGE_SIZE)
+    return message
+
+
+def encode_spec(rows: list[dict[str, int]], strings: bytes, *, nfds: int, cgroup: int, clone_flags: int) -> bytes:
+    """A spawn spec as podmon reads it: header, ops, string table."""
+    ops = ffi.new("struct sp_op[]", rows)
+    size = ffi.sizeof("struct sp_spec") + ffi.sizeof(ops) + len(strings)
+    header = ffi.new(
+        "struct sp_spec *",
+        {
+            "magic": lib.SP_MAGIC,
+            "protocol": PROTOCOL,
+            "size": size,
+            "nops": len(rows),
+            "strings": len(strings),
+            "nfds": nfds,
+            "cgroup": cgroup,
+            "clone_flags": clone_flags,
+        },
+    )
+    return bytes(ffi.buffer(header)) + bytes(ffi.buffer(ops)) + strings

@@ -1,0 +1,599 @@
+"""The ops of a spawn: what a child does between clone3 and execve, as data.
+
+A list of ops is compiled once, can be printed (`describe`), compared and tested without root, and is encoded
+into a spawn spec that podmon's child walks in C (csrc/child.c).  When one fails, podmon sends its index back and
+`failure` says which step it was, on which path, and why.
+
+An op that needs a file descriptor holds it as `fd`; the fds of a list travel beside its spec.  Paths are inside
+the container's rootfs unless the op says otherwise.  What the order means is not decided here, see
+sandbox.pod.container.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sandbox.errors import SpawnError, Unsupported
+from sandbox.linux import native
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An encoded list: `data` for the memfd, and the fds to send with it, in the order that `data` counts on."""
+
+    data: bytes
+    fds: tuple[int, ...]
+
+
+class _Encoder:
+    """Collects rows, strings and fds; offset 0 of the string table means "no string"."""
+
+    def __init__(self) -> None:
+        self.strings = bytearray(b"\0")
+        self.fds: list[int] = []
+        self.rows: list[dict[str, int]] = []
+
+    def string(self, text: str) -> int:
+        return self.list([text])
+
+    def list(self, texts: Sequence[str]) -> int:
+        """The offset of `texts`, one behind the other; 0 for none."""
+        if not texts:
+            return 0
+        offset = len(self.strings)
+        for text in texts:
+            data = os.fsencode(text)
+            if b"\0" in data:
+                raise ValueError(f"a NUL byte cannot reach the kernel: {text!r}")
+            self.strings += data + b"\0"
+        return offset
+
+    def numbers(self, values: Sequence[int]) -> int:
+        """The offset of an array of u32, aligned; 0 for none."""
+        if not values:
+            return 0
+        self.strings += b"\0" * (-len(self.strings) % 4)
+        offset = len(self.strings)
+        self.strings += struct.pack(f"={len(values)}I", *values) + b"\0"
+        return offset
+
+    def fd(self, fd: int) -> int:
+        if fd not in self.fds:
+            self.fds.append(fd)
+        return self.fds.index(fd)
+
+    def add(self, kind: str, *, fd: int = native.NO_FD, **fields: int) -> None:
+        self.rows.append({"kind": native.OP[kind], "fd": fd, **fields})
+
+
+@dataclass(frozen=True)
+class Op:
+    """One step of a spawn.  `step` is its name in errors and logs."""
+
+    step: ClassVar[str]
+
+    @property
+    def path(self) -> str | None:
+        """The path that the op works on, if it has one."""
+        return None
+
+    def describe(self) -> str:
+        """One line: what the op does."""
+        raise NotImplementedError
+
+    def encode(self, encoder: _Encoder) -> None:
+        raise NotImplementedError
+
+    def hint(self, number: int) -> str | None:
+        """The cure for the errno `number`, where one is known."""
+        return None
+
+
+_NAMESPACES = {
+    native.CLONE_NEWNS: "mnt",
+    native.CLONE_NEWCGROUP: "cgroup",
+    native.CLONE_NEWUTS: "uts",
+    native.CLONE_NEWIPC: "ipc",
+    native.CLONE_NEWPID: "pid",
+    native.CLONE_NEWNET: "net",
+}
+
+
+def namespace_names(flags: int) -> str:
+    """The names of CLONE_NEW* bits as /proc/PID/ns has them: "ipc, net"."""
+    return ", ".join(name for bit, name in _NAMESPACES.items() if flags & bit)
+
+
+_ATTRIBUTES = {
+    native.MOUNT_ATTR_RDONLY: "ro",
+    native.MOUNT_ATTR_NOSUID: "nosuid",
+    native.MOUNT_ATTR_NODEV: "nodev",
+    native.MOUNT_ATTR_NOEXEC: "noexec",
+}
+
+
+def _attributes(bits: int) -> str:
+    names = [name for bit, name in _ATTRIBUTES.items() if bits & bit]
+    return f" ({','.join(names)})" if names else ""
+
+
+@dataclass(frozen=True)
+class SetNs(Op):
+    """Enter the namespaces (CLONE_NEW* bits) behind an nsfs fd or a pidfd, setns(2)."""
+
+    fd: int
+    namespaces: int
+    of: str = "another process"
+    step = "enter namespaces"
+
+    def describe(self) -> str:
+        return f"enter the {namespace_names(self.namespaces)} namespace of {self.of}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("SETNS", fd=encoder.fd(self.fd), a=self.namespaces)
+
+
+@dataclass(frozen=True)
+class Unshare(Op):
+    """Leave the shared namespaces for new ones, unshare(2)."""
+
+    namespaces: int
+    step = "make namespaces"
+
+    def describe(self) -> str:
+        return f"make a new {namespace_names(self.namespaces)} namespace"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("UNSHARE", a=self.namespaces)
+
+
+@dataclass(frozen=True)
+class Gate(Op):
+    """Wait until the engine opens this gate; "PREPARE" or "START"."""
+
+    name: str
+    step = "wait at gate"
+
+    def describe(self) -> str:
+        return f"wait at the gate {self.name}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("GATE", a=native.GATE[self.name])
+
+
+@dataclass(frozen=True)
+class Session(Op):
+    """Begin a session of its own: no controlling terminal is inherited, setsid(2)."""
+
+    step = "begin session"
+
+    def describe(self) -> str:
+        return "begin a new session"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("SESSION")
+
+
+@dataclass(frozen=True)
+class Signals(Op):
+    """Every signal to its default, none blocked: an ignored one would stay ignored through execve."""
+
+    step = "reset signals"
+
+    def describe(self) -> str:
+        return "reset every signal to its default"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("SIGNALS")
+
+
+@dataclass(frozen=True)
+class Hostname(Op):
+    """Set the hostname of the UTS namespace, at most 64 bytes."""
+
+    name: str
+    step = "set hostname"
+
+    def describe(self) -> str:
+        return f"set the hostname to {self.name}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("HOSTNAME", s1=encoder.string(self.name))
+
+
+@dataclass(frozen=True)
+class LinkUp(Op):
+    """Bring a network link up; for `lo` the kernel adds 127.0.0.1 and ::1 itself."""
+
+    link: str
+    step = "bring link up"
+
+    @property
+    def path(self) -> str:
+        return self.link
+
+    def describe(self) -> str:
+        return f"bring the link {self.link} up"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("LINK_UP", s1=encoder.string(self.link))
+
+
+@dataclass(frozen=True)
+class Private(Op):
+    """Cut mount propagation at and below a path of the current root (not of the rootfs)."""
+
+    where: str
+    step = "make mounts private"
+
+    @property
+    def path(self) -> str:
+        return self.where
+
+    def describe(self) -> str:
+        return f"make {self.where} and all mounts below it private"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("PROPAGATION", s1=encoder.string(self.where), a=native.MS_PRIVATE)
+
+
+@dataclass(frozen=True)
+class Root(Op):
+    """Attach the mount that becomes the rootfs at the directory `at` of the current root."""
+
+    fd: int
+    at: str
+    what: str = "the rootfs"
+    step = "attach rootfs"
+
+    @property
+    def path(self) -> str:
+        return self.at
+
+    def describe(self) -> str:
+        return f"attach {self.what} at {self.at}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("ROOT", fd=encoder.fd(self.fd), s1=encoder.string(self.at))
+
+
+@dataclass(frozen=True)
+class Pivot(Op):
+    """Make the rootfs the root directory and detach the old one: nothing of it can be named any more."""
+
+    step = "pivot root"
+
+    def describe(self) -> str:
+        return "make the rootfs the root and detach the old root"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("PIVOT")
+
+
+@dataclass(frozen=True)
+class Mount(Op):
+    """Mount a new filesystem; an option is "key=value" or a bare "key"."""
+
+    fstype: str
+    target: str
+    options: tuple[str, ...] = ()
+    attributes: int = 0
+    step = "mount"
+
+    @property
+    def path(self) -> str:
+        return self.target
+
+    def describe(self) -> str:
+        options = f" with {','.join(self.options)}" if self.options else ""
+        return f"mount {self.fstype} at {self.target}{options}{_attributes(self.attributes)}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add(
+            "MOUNT",
+            s1=encoder.string(self.fstype),
+            s2=encoder.string(self.target),
+            s3=encoder.list(self.options),
+            a=len(self.options),
+            b=self.attributes,
+        )
+
+
+@dataclass(frozen=True)
+class Attach(Op):
+    """Attach a detached mount that the engine made; the target is created where missing, as its kind demands."""
+
+    fd: int
+    target: str
+    what: str
+    is_file: bool = False
+    step = "attach"
+
+    @property
+    def path(self) -> str:
+        return self.target
+
+    def describe(self) -> str:
+        return f"attach {self.what} at {self.target}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("ATTACH", fd=encoder.fd(self.fd), s1=encoder.string(self.target), flags=int(self.is_file))
+
+
+@dataclass(frozen=True)
+class Bind(Op):
+    """Bind `source`, a directory or file of the pod's own root, at `target` in the rootfs."""
+
+    source: str
+    target: str
+    attributes: int = 0
+    is_file: bool = False
+    step = "bind"
+
+    @property
+    def path(self) -> str:
+        return self.target
+
+    def describe(self) -> str:
+        return f"bind the pod's {self.source} at {self.target}{_attributes(self.attributes)}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add(
+            "BIND",
+            s1=encoder.string(self.source),
+            s2=encoder.string(self.target),
+            a=self.attributes,
+            flags=int(self.is_file),
+        )
+
+
+_COVERED = native.MOUNT_ATTR_RDONLY | native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NODEV | native.MOUNT_ATTR_NOEXEC
+
+
+@dataclass(frozen=True)
+class Mask(Op):
+    """Hide what is at a path, if there is something: /dev/null over a file, an empty directory over a directory."""
+
+    target: str
+    step = "mask"
+
+    @property
+    def path(self) -> str:
+        return self.target
+
+    def describe(self) -> str:
+        return f"hide {self.target}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("MASK", s1=encoder.string(self.target), a=_COVERED)
+
+
+@dataclass(frozen=True)
+class ReadOnly(Op):
+    """Make the tree at a path read-only, if it is there."""
+
+    target: str
+    step = "make read-only"
+
+    @property
+    def path(self) -> str:
+        return self.target
+
+    def describe(self) -> str:
+        return f"make {self.target} read-only"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("READONLY", s1=encoder.string(self.target), a=_COVERED)
+
+
+@dataclass(frozen=True)
+class Mknod(Op):
+    """Make a device node; `mode` includes its type (stat.S_IFCHR)."""
+
+    target: str
+    mode: int
+    major: int
+    minor: int
+    step = "make device"
+
+    @property
+    def path(self) -> str:
+        return self.target
+
+    def describe(self) -> str:
+        return f"make the device {self.target} ({stat.filemode(self.mode)} {self.major}:{self.minor})"
+
+    def encode(self, encoder: _Encoder) -> None:
+        device = os.makedev(self.major, self.minor)
+        encoder.add("MKNOD", s1=encoder.string(self.target), a=self.mode, b=device)
+
+
+@dataclass(frozen=True)
+class Symlink(Op):
+    """Make a symbolic link at `target` that says `text`."""
+
+    text: str
+    target: str
+    step = "make link"
+
+    @property
+    def path(self) -> str:
+        return self.target
+
+    def describe(self) -> str:
+        return f"link {self.target} to {self.text}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("SYMLINK", s1=encoder.string(self.text), s2=encoder.string(self.target))
+
+
+@dataclass(frozen=True)
+class Chdir(Op):
+    """Change into a directory, made where missing, as container runtimes do for workingDir."""
+
+    target: str
+    step = "change directory"
+
+    @property
+    def path(self) -> str:
+        return self.target
+
+    def describe(self) -> str:
+        return f"change into {self.target}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("CHDIR", s1=encoder.string(self.target))
+
+
+@dataclass(frozen=True)
+class Open(Op):
+    """Open the container's own file as one of the fds 0 to 2."""
+
+    target: str
+    number: int
+    flags: int = os.O_RDONLY
+    step = "open"
+
+    @property
+    def path(self) -> str:
+        return self.target
+
+    def describe(self) -> str:
+        return f"open {self.target} as fd {self.number}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("OPEN", s1=encoder.string(self.target), a=self.flags, b=self.number)
+
+
+@dataclass(frozen=True)
+class Fd(Op):
+    """Make a pipe or socket from the engine one of the fds 0 to 2."""
+
+    fd: int
+    number: int
+    what: str
+    step = "set fd"
+
+    def describe(self) -> str:
+        return f"make {self.what} fd {self.number}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("FD", fd=encoder.fd(self.fd), b=self.number)
+
+
+@dataclass(frozen=True)
+class Umask(Op):
+    """Set the file mode creation mask."""
+
+    mask: int
+    step = "set umask"
+
+    def describe(self) -> str:
+        return f"set the umask to {self.mask:04o}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("UMASK", a=self.mask)
+
+
+@dataclass(frozen=True)
+class Ids(Op):
+    """Become user `uid` and group `gid` with just these supplementary groups."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    step = "set ids"
+
+    def describe(self) -> str:
+        groups = ",".join(map(str, self.groups)) or "none"
+        return f"become uid {self.uid}, gid {self.gid}, supplementary groups {groups}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("IDS", a=self.uid, b=self.gid, s1=encoder.numbers(self.groups), flags=len(self.groups))
+
+
+@dataclass(frozen=True)
+class Caps(Op):
+    """Limit the capabilities to these bits: bounding set, and permitted and effective; ambient and inheritable empty."""
+
+    bounding: int
+    permitted: int
+    step = "set capabilities"
+
+    def describe(self) -> str:
+        return f"set capabilities: bounding {self.bounding:#x}, permitted and effective {self.permitted:#x}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("CAPS", a=self.bounding, b=self.permitted)
+
+
+@dataclass(frozen=True)
+class Exec(Op):
+    """Run the program; a name without "/" is looked up in the PATH of `env` ("KEY=value" each)."""
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    step = "run"
+
+    @property
+    def path(self) -> str:
+        return self.argv[0]
+
+    def describe(self) -> str:
+        return f"run {' '.join(self.argv)}"
+
+    def hint(self, number: int) -> str | None:
+        return {
+            errno.ENOENT: f'the image has no "{self.argv[0]}" (nor, for a script, its interpreter) '
+            "where the command or PATH points",
+            errno.EACCES: "it is a directory or not executable: check its mode in the image",
+            errno.ENOEXEC: "it is neither a program for this machine nor a script that begins with #!",
+            errno.E2BIG: "command, args and env are too large together",
+        }.get(number)
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add(
+            "EXEC",
+            s1=encoder.list(self.argv),
+            a=len(self.argv),
+            s2=encoder.list(self.env),
+            b=len(self.env),
+        )
+
+
+def encode(ops: Sequence[Op], *, clone_flags: int = 0, cgroup: int | None = None) -> Spec:
+    """The spawn spec of `ops` for a child in new namespaces `clone_flags`, born in the cgroup behind fd `cgroup`.
+
+    Raises Unsupported where the list is larger than podmon takes.
+    """
+    encoder = _Encoder()
+    cgroup_index = native.NO_FD if cgroup is None else encoder.fd(cgroup)
+    for op in ops:
+        op.encode(encoder)
+    if len(encoder.fds) > native.MAX_FDS:
+        raise Unsupported(f"a container with {len(encoder.fds)} mounts", needs=f"at most {native.MAX_FDS} of them")
+    data = native.encode_spec(
+        encoder.rows,
+        bytes(encoder.strings),
+        nfds=len(encoder.fds),
+        cgroup=cgroup_index,
+        clone_flags=clone_flags,
+    )
+    if len(data) > native.MAX_SPEC:
+        raise Unsupported("a container whose command and env are this long", needs=f"at most {native.MAX_SPEC} bytes")
+    return Spec(data, tuple(encoder.fds))
+
+
+def failure(ops: Sequence[Op], *, index: int, call: int, number: int) -> SpawnError:
+    """The error for an op that podmon reported as failed; an index past the end means the clone itself."""
+    name = native.CALL_NAMES.get(call, str(call))
+    if index >= len(ops):
+        return SpawnError(number, op="clone the child", call=name, step="clone")
+    op = ops[index]
+    return SpawnError(number, op=op.describe(), call=name, step=op.step, filename=op.path, hint=op.hint(number))

@@ -1,0 +1,83 @@
+"""Manifests: text or dict in, pods out, or every reason why not.
+
+A manifest is read as Kubernetes reads it, strictly, and accepted whole or refused whole.  The way through: `tree` and
+`scalars` read YAML, `cursor` walks it by the tables in `pod`, which are made of the kinds of field in `fields` and the
+`rules` for strings; `wording` has what findings say.  Nothing here touches a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from sandbox.errors import ManifestError
+from sandbox.manifest import tree, wording
+from sandbox.manifest.cursor import Cursor, Report
+from sandbox.manifest.fields import Record, Refused
+from sandbox.manifest.pod import POD
+from sandbox.manifest.tree import Node, Place, Unreadable
+from sandbox.model import Pod
+
+__all__ = ["from_dict", "load"]
+
+_KINDS: Mapping[str, Record[Pod]] = {"Pod": POD}
+
+
+def load(text: str | bytes, *, file: str = "<text>") -> tuple[Pod, ...]:
+    """The pods of a YAML or JSON text of one or more documents, in its order; there is at least one.
+
+    `file` is only a name for findings.  Raises ManifestError with every finding, whatever the text is.
+    """
+    return _load(file, lambda refuse: tree.documents(text, refuse))
+
+
+def from_dict(manifest: Mapping[str, object], *, file: str = "<dict>") -> Pod:
+    """The pod of one already parsed manifest; findings have line 0.  Raises ManifestError."""
+    (pod,) = _load(file, lambda refuse: iter([tree.from_python(manifest, refuse)]))
+    return pod
+
+
+def _load(file: str, read: Callable[[tree.Refuse], Iterator[Node]]) -> tuple[Pod, ...]:
+    report = Report(file)
+    pods: list[Pod] = []
+    try:
+        pods.extend(_pods(read(report.add), report))
+        if not pods and not len(report):
+            report.add(Place(1, 1), "", "no Pod in it")
+    except Unreadable as unreadable:
+        report.end(unreadable)
+    if len(report):
+        raise ManifestError(report.findings())
+    return tuple(pods)
+
+
+def _pods(documents: Iterable[Node], report: Report) -> Iterator[Pod]:
+    seen: set[str] = set()
+    for node in documents:
+        document = Cursor(node, report, named=node.place)
+        try:
+            table = _table(document)
+            _refuse_repeated_name(document, seen)
+            yield table.read(document)
+        except Refused:
+            continue
+
+
+def _table(document: Cursor) -> Record[Pod]:
+    """The table for the document's kind.  Of another kind nothing else is looked at: its fields mean other things."""
+    name = document.text("kind") or "Pod"
+    kind = document.field("kind")
+    if kind and name not in _KINDS:
+        kind.refuse(wording.unsupported(name, _KINDS))
+        raise Refused
+    return _KINDS[name]
+
+
+def _refuse_repeated_name(document: Cursor, seen: set[str]) -> None:
+    metadata = document.field("metadata")
+    name = metadata.field("name") if metadata else None
+    if not metadata or not name or not metadata.text("name"):
+        return
+    full = f"{metadata.text('namespace') or 'default'}/{metadata.text('name')}"
+    if full in seen:
+        name.refuse(wording.duplicate(full))
+    seen.add(full)

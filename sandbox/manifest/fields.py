@@ -1,0 +1,270 @@
+"""The kinds of field a manifest is made of, as small values that read a tree: Text, Whole, Flag, Choice, TextMap,
+ListOf, Record.
+
+A manifest's tables (sandbox.manifest.pod) are built from these and say nothing about reading.  What is wrong goes to
+the report, and reading goes on with the next sibling, so that every finding of a manifest is there at once.  Where no
+value can be made Refused is raised; a list or a map may come back without the items that were refused, but a Record
+is never built from parts of which anything was reported.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sandbox.manifest import wording
+from sandbox.manifest.cursor import Cursor
+from sandbox.manifest.rules import Rule, storable
+from sandbox.manifest.tree import Node
+
+T = TypeVar("T")
+
+
+class Refused(Exception):
+    """No value can be made here; the report says why."""
+
+
+class Type(ABC, Generic[T]):
+    """One kind of field: what it is called in messages, and how its value is read."""
+
+    called: str  # as in "must be a string"
+    zero: object = None  # the value that Kubernetes cannot tell from an absent field
+
+    @abstractmethod
+    def read(self, at: Cursor) -> T:
+        """The value at `at`.  Raises Refused."""
+
+    def refuse_type(self, at: Cursor) -> Refused:
+        """Tell that the node is of another kind, and how to cure it where that is known."""
+        cure = ""
+        if self.zero == "" and isinstance(at.node.value, bool | int | float):
+            cure = f"; quote it: {wording.quoted(at.node.written)}"
+        shown, got = _shown(at.node)
+        at.refuse(wording.invalid(shown, f"must be {self.called}, not {got}{cure}"))
+        return Refused()
+
+
+def _shown(node: Node) -> tuple[str, str]:
+    """A node as messages show it, and the name of its kind."""
+    match node.value:
+        case None:
+            return "null", "null"
+        case bool():
+            return node.written, "a boolean"
+        case int() | float():
+            return node.written, "a number"
+        case str():
+            return wording.quoted(node.value), "a string"
+        case tuple():
+            return "[…]", "a list"
+        case _:
+            return "{…}", "an object"
+
+
+class Text(Type[str]):
+    """A string that keeps the rules given."""
+
+    called = "a string"
+    zero = ""
+
+    def __init__(self, *rules: Rule) -> None:
+        self._rules = rules
+
+    def read(self, at: Cursor) -> str:
+        text = at.node.value
+        if not isinstance(text, str):
+            raise self.refuse_type(at)
+        reasons = list(storable(text)) or [reason for rule in self._rules for reason in rule(text)]
+        for reason in reasons:
+            at.refuse(wording.invalid(wording.quoted(text), reason))
+        if reasons:
+            raise Refused
+        return text
+
+
+class Whole(Type[int]):
+    """A 64-bit integer, not below `minimum`; 30.0 is one, as Kubernetes reads YAML, 1.5 is not."""
+
+    called = "an integer"
+
+    def __init__(self, *, minimum: int) -> None:
+        self._minimum = minimum
+
+    def read(self, at: Cursor) -> int:
+        value = at.node.value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.refuse_type(at)
+        if value != value // 1 or value >= 2**63:
+            at.refuse(wording.invalid(at.node.written, "must be a 64-bit integer"))
+            raise Refused
+        if value < self._minimum:
+            at.refuse(wording.invalid(at.node.written, f"must be greater than or equal to {self._minimum}"))
+            raise Refused
+        return int(value)
+
+
+class Flag(Type[bool]):
+    """A boolean."""
+
+    called = "a boolean"
+
+    def read(self, at: Cursor) -> bool:
+        if not isinstance(at.node.value, bool):
+            raise self.refuse_type(at)
+        return at.node.value
+
+
+class Choice(Type[str]):
+    """One of the strings in `supported`; those in `known` are Kubernetes' too, but not implemented yet."""
+
+    called = "a string"
+    zero = ""
+
+    def __init__(self, *supported: str, known: tuple[str, ...] = ()) -> None:
+        self._supported = supported
+        self._known = known
+
+    def read(self, at: Cursor) -> str:
+        value = at.node.value
+        if not isinstance(value, str):
+            raise self.refuse_type(at)
+        if value not in self._supported:
+            at.refuse(wording.unsupported(value, self._supported, known=value in self._known))
+            raise Refused
+        return self._supported[self._supported.index(value)]  # the table's own, which may be a member of an enum
+
+
+class TextMap(Type[Mapping[str, str]]):
+    """An object whose keys and values are strings: labels, annotations; a null value is an empty one."""
+
+    called = "an object"
+
+    def __init__(self, key: Rule, value: Text, *, max_bytes: int | None = None) -> None:
+        self._key = key
+        self._value = value
+        self._max_bytes = max_bytes
+
+    def read(self, at: Cursor) -> Mapping[str, str]:
+        if not isinstance(at.node.value, Mapping):
+            raise self.refuse_type(at)
+        texts = {name: self._entry(at, name, entry) for name, entry in at.fields()}
+        size = sum(len(name.encode("utf-8", "replace")) + len(text.encode()) for name, text in texts.items())
+        if self._max_bytes is not None and size > self._max_bytes:
+            at.refuse(wording.too_long(self._max_bytes), at=at.named)
+        return texts
+
+    def _entry(self, at: Cursor, name: str, entry: Cursor) -> str:
+        for reason in self._key(name):
+            at.refuse(wording.invalid(wording.quoted(name), reason), at=entry.named)
+        if entry.node.value is None:
+            return ""
+        try:
+            return self._value.read(entry)
+        except Refused:
+            return ""
+
+
+class ListOf(Type[tuple[T, ...]]):
+    """A list of one kind of item, checked across items by `rules`."""
+
+    called = "a list"
+    zero = ()
+
+    def __init__(self, item: Type[T], *rules: Callable[[Cursor], None]) -> None:
+        self._item = item
+        self._rules = rules
+
+    def read(self, at: Cursor) -> tuple[T, ...]:
+        if not isinstance(at.node.value, tuple):
+            raise self.refuse_type(at)
+        for rule in self._rules:
+            rule(at)
+        return tuple(self._readable(at))
+
+    def _readable(self, at: Cursor) -> Iterator[T]:
+        for item in at.items():
+            try:
+                yield self._item.read(item)
+            except Refused:
+                continue
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row of a Record: the field's name in the manifest, its kind, and whether it must be there.
+
+    `required` may be a text that says why.
+    """
+
+    name: str
+    type: Type[Any]
+    required: bool | str = False
+
+    @property
+    def attribute(self) -> str:
+        """The name in Python's spelling: working_dir for workingDir."""
+        return re.sub("[A-Z]", lambda upper: "_" + upper[0].lower(), self.name)
+
+
+class Record(Type[T]):
+    """An object with named fields, made into a value by `build`, which gets those that are there by keyword.
+
+    `fields` are the implemented ones; `known` are the names of all others that Kubernetes has, which are refused by
+    name unless they hold just the value in `idle`: what tools write out although it says nothing.
+    """
+
+    called = "an object"
+
+    def __init__(
+        self,
+        build: Callable[..., T],
+        *fields: Field,
+        known: str = "",
+        idle: Mapping[str, object] | None = None,
+        rules: tuple[Callable[[Cursor], None], ...] = (),
+    ) -> None:
+        self._build = build
+        self.fields = fields
+        self.known = frozenset(known.split())
+        self._idle = idle or {}
+        self._rules = rules
+
+    def read(self, at: Cursor) -> T:
+        if not isinstance(at.node.value, Mapping):
+            raise self.refuse_type(at)
+        before = len(at.report)
+        self._refuse_strangers(at)
+        for rule in self._rules:
+            rule(at)
+        values: dict[str, Any] = {}
+        for field in self.fields:
+            try:
+                values.update(self._value(at, field))
+            except Refused:
+                continue
+        if len(at.report) > before:
+            raise Refused
+        return self._build(**values)
+
+    def _refuse_strangers(self, at: Cursor) -> None:
+        implemented = {field.name for field in self.fields}
+        for name, field in at.fields():
+            if name in implemented:
+                continue
+            if name not in self.known:
+                field.refuse(wording.unknown_field(name, sorted(implemented | self.known)), at=field.named)
+            elif field.node.value is not None and field.node.value != self._idle.get(name):
+                field.refuse(wording.not_implemented(name), at=field.named)
+
+    def _value(self, at: Cursor, field: Field) -> dict[str, Any]:
+        there = at.field(field.name)
+        if there and there.node.value != field.type.zero:
+            return {field.attribute: field.type.read(there)}
+        if field.required:
+            reason = field.required if isinstance(field.required, str) else ""
+            where = there.node.place if there else at.named
+            at.refuse(wording.required(reason), at=where, path=wording.child(at.path, field.name))
+        return {}

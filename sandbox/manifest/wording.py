@@ -1,0 +1,77 @@
+"""The words of findings: those of the Kubernetes API server wherever it has words for the matter."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+
+REQUIRED = "Required value"
+
+_SHOWN = 128  # characters of a value that a message quotes
+
+
+def quoted(text: str) -> str:
+    """`text` in double quotes, on one line, printable, and not too long."""
+    short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return json.dumps(short, ensure_ascii=not short.isprintable())
+
+
+def child(path: str, name: str) -> str:
+    """The path of the field `name` of the object at `path`: `spec.containers`, `metadata.labels["a/b"]`."""
+    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):
+        return f"{path}[{quoted(name)}]"
+    return f"{path}.{name}" if path else name
+
+
+def required(reason: str = "") -> str:
+    return f"{REQUIRED}: {reason}" if reason else REQUIRED
+
+
+def invalid(shown: str, reason: str) -> str:
+    return f"Invalid value: {shown}: {reason}"
+
+
+def duplicate(value: str) -> str:
+    return f"Duplicate value: {quoted(value)}"
+
+
+def not_found(value: str) -> str:
+    return f"Not found: {quoted(value)}"
+
+
+def forbidden(reason: str) -> str:
+    return f"Forbidden: {reason}"
+
+
+def too_long(limit: int) -> str:
+    return f"Too long: may not be more than {limit} bytes"
+
+
+def unsupported(value: str, supported: Iterable[str], *, known: bool = False) -> str:
+    """`known`: Kubernetes has this value, only seedpod has not yet."""
+    later = "known but not implemented yet; " if known else ""
+    return f"Unsupported value: {quoted(value)}: {later}supported values: {', '.join(map(quoted, supported))}"
+
+
+def not_implemented(field: str) -> str:
+    return f"field {quoted(field)} is known but not implemented yet"
+
+
+def unknown_field(field: str, candidates: Iterable[str]) -> str:
+    """Names the candidate that was probably meant, when one is near."""
+    by_lower = {name.lower(): name for name in candidates}
+    # A long key is no slip of the finger, and comparing it would take long.
+    near = difflib.get_close_matches(field.lower(), by_lower, n=1, cutoff=0.75) if len(field) <= 64 else []
+    message = f"unknown field {quoted(field)}"
+    return f"{message}, did you mean {quoted(by_lower[near[0]])}?" if near else message
+
+
+def already_set(key: str) -> str:
+    return f"key {quoted(key)} already set in map"
+
+
+def not_a_key(written: str) -> str:
+    """`written`: a key that is no string, as it stands in the text; empty where it is not even a scalar."""
+    return f"a key must be a string; quote it: {quoted(written)}" if written else "a key must be a string"

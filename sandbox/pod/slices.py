@@ -1,0 +1,60 @@
+"""The cgroups of a root: their names, and the slice of each pod.
+
+    seedpod.slice/seedpod-besteffort.slice/seedpod-besteffort-pod<uid>.slice/
+        podmon.scope  <container-id>.scope
+
+The names are systemd's (a slice's name spells its parents), so that both drivers can use them: hence underscores in
+the UID.  Every pod is BestEffort as long as a manifest can ask for no resources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import cgroups
+from cgroups import Cgroup
+from sandbox.errors import Unsupported
+
+DEFAULT_ROOT = Path("/var/lib/seedpod")
+
+
+def _prefix(root: Path) -> str:
+    """ "seedpod", with a hash of the root directory unless it is the usual one: two roots never meet."""
+    if root == DEFAULT_ROOT:
+        return "seedpod"
+    return "seedpod" + hashlib.sha256(str(root).encode()).hexdigest()[:8]
+
+
+class Slices:
+    """The cgroup tree of one root.  `create` and `remove` want the root's lock held: both touch the shared parents."""
+
+    def __init__(self, root: Path) -> None:
+        layout = cgroups.detect()
+        if layout.mount_point is None:
+            raise Unsupported(
+                "a pod's slice",
+                needs="a cgroup2 mount",
+                hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with it",
+            )
+        prefix = _prefix(root)
+        self._parents = [layout.mount_point / f"{prefix}.slice"]
+        self._parents.append(self._parents[0] / f"{prefix}-besteffort.slice")
+        self._pod_prefix = f"{prefix}-besteffort-pod"
+
+    def path(self, uid: str) -> Path:
+        """Where the slice of the pod with this UID is, or would be."""
+        return self._parents[-1] / f"{self._pod_prefix}{uid.replace('-', '_')}.slice"
+
+    def create(self, uid: str) -> Cgroup:
+        """The pod's new, empty slice."""
+        for parent in self._parents:
+            Cgroup.create(parent, exist_ok=True)
+        return Cgroup.create(self.path(uid))
+
+    def remove(self, uid: str) -> None:
+        """Kill what is in the pod's slice, remove it, and the parents that are empty now.  Idempotent."""
+        Cgroup(self.path(uid)).remove_tree()
+        for parent in reversed(self._parents):
+            if parent.is_dir() and not Cgroup(parent).children():
+                Cgroup(parent).remove()

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# What `make setup` does: Debian packages, a virtual environment, the extension and podmon.  Says what it installs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# A line each: the package, and what needs it.
+packages=(
+	gcc             # the extension
+	libc6-dev       # its headers, and linux-libc-dev with the kernel's
+	musl-tools      # podmon is static and small
+	python3-dev     # the extension
+	python3-venv    # .venv
+	libcap-dev      # python-prctl is built from source
+	busybox-static  # localhost/busybox is made of it
+)
+
+missing=()
+for package in "${packages[@]}"; do
+	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+	echo "setup: installing Debian packages: ${missing[*]}"
+	if [ "$(id -u)" != 0 ]; then
+		echo "setup: run it as root, or first: apt-get install ${missing[*]}" >&2
+		exit 1
+	fi
+	apt-get -qq update
+	DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+	echo "setup: $PYTHON is older than Python 3.11; name another: make setup PYTHON=/path/to/python3" >&2
+	exit 1
+fi
+if [ ! -x "$VENV/bin/python" ]; then
+	echo "setup: making $VENV"
+	"$PYTHON" -m venv "$VENV"
+fi
+echo "setup: installing seedpod and its tools into $VENV"
+"$VENV/bin/pip" install --quiet --disable-pip-version-check --editable '.[test,lint]'
+echo "setup: ready: $VENV/bin/seedpod"
