@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -86,10 +87,8 @@ class _Run:
         waiter.cancel()
         if not task.done():
             task.cancel()
-        try:
+        with contextlib.suppress(asyncio.CancelledError):  # by us
             await task
-        except asyncio.CancelledError:
-            pass  # by us
 
     def _interrupt(self, number: int) -> None:
         self._signals.append(number)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import prctl
 
 import cgroups
 from sandbox.errors import Unsupported
+from sandbox.linux import network
 from sandbox.linux.security import DEFAULT_CAPABILITIES
 
 MINIMUM_KERNEL = (5, 14)  # cgroup.kill; mount_setattr is from 5.12, close_range's CLOEXEC from 5.11
@@ -127,9 +127,9 @@ def _seccomp() -> Ability:
 
 
 def _nftables() -> Ability:
-    known = Path("/sys/module/nf_tables").exists()
-    value = "available" if known else "not loaded"
-    tool = shutil.which("nft")
+    if os.geteuid() != 0:
+        return Ability("nftables", "only root can tell")
+    known = network.has_nftables()
     return Ability(
-        "nftables", value + (f", {tool}" if tool else ""), not known, None if known else "modprobe nf_tables"
+        "nftables", "available" if known else "not loaded", not known, None if known else "modprobe nf_tables"
     )

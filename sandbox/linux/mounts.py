@@ -60,7 +60,7 @@ def overlay(lower: Path, upper: Path, work: Path) -> int:
 def bind(path: Path, *, read_only: bool = False) -> int:
     """The fd of a detached, private copy of the mount tree at `path`, nodev all the way down.
 
-    `read_only` is that of a volumeMount: of the mount itself, not of those below it (recursiveReadOnly is another field).
+    `read_only` is that of a volumeMount: of the mount itself, not of those below it, which would be recursiveReadOnly.
     """
     fd = native.open_tree(str(path), native.OPEN_TREE_CLONE | native.AT_RECURSIVE)
     try:

@@ -520,7 +520,7 @@ class Ids(Op):
 
 @dataclass(frozen=True)
 class Caps(Op):
-    """Limit the capabilities to these bits: bounding set, and permitted and effective; ambient and inheritable empty."""
+    """Limit capabilities to these bits: bounding set, permitted and effective; ambient and inheritable are empty."""
 
     bounding: int
     permitted: int

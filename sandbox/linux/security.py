@@ -20,7 +20,7 @@ DEFAULT_CAPABILITIES = (
 
 
 def capability_bits(names: tuple[str, ...]) -> int:
-    """The bit mask of capabilities named without CAP_, as in /proc/PID/status.  Raises ValueError for an unknown one."""
+    """The bits of capabilities named without CAP_, as in /proc/PID/status.  Raises ValueError for an unknown name."""
     return sum(1 << CAPABILITIES.index(name) for name in names)
 
 

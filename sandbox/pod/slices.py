@@ -38,7 +38,8 @@ class Slices:
                 hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with it",
             )
         prefix = _prefix(root)
-        self._parents = [layout.mount_point / f"{prefix}.slice"]
+        self.name = f"{prefix}.slice"
+        self._parents = [layout.mount_point / self.name]
         self._parents.append(self._parents[0] / f"{prefix}-besteffort.slice")
         self._pod_prefix = f"{prefix}-besteffort-pod"
 

@@ -61,8 +61,11 @@ def create_etc(pod: Pod, directory: Path) -> tuple[BindMount, ...]:
 
 
 def mounts_of(container: Container, paths: dict[str, Path]) -> tuple[BindMount, ...]:
-    """The container's volumeMounts, with the paths that `create` gave the volumes."""
+    """The container's volumeMounts, with the paths that `create` gave the volumes.
+
+    A relative mountPath is taken from the container's root, as kubelet takes it.
+    """
     return tuple(
-        BindMount(paths[mount.name], mount.mount_path, f"volume {mount.name}", mount.read_only)
+        BindMount(paths[mount.name], "/" + mount.mount_path.lstrip("/"), f"volume {mount.name}", mount.read_only)
         for mount in container.volume_mounts
     )

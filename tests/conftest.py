@@ -1,0 +1,137 @@
+"""Fixtures of all tests: a root of its own for each, the probe, and the proof that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cgroups
+from sandbox.linux import native, network
+from sandbox.pod.slices import Slices
+from tests.runner import Seedpod
+
+HERE = Path(__file__).parent
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+@pytest.fixture(scope="session")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the static program `probe` in it, to be mounted into containers; see tests/probe.c."""
+    directory = tmp_path_factory.mktemp("probe")
+    subprocess.run(
+        ["gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", HERE / "probe.c", "-o", directory / "probe"],
+        check=True,
+    )
+    return directory
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of built images that the roots of tests share, so that not each builds its own."""
+    return tmp_path_factory.mktemp("images")
+
+
+@pytest.fixture
+def root(tmp_path: Path, images: Path) -> Iterator[Path]:
+    """A SEEDPOD_ROOT for one test.  At its end nothing of its pods may be left."""
+    directory = tmp_path / "root"
+    directory.mkdir()
+    (directory / "images").symlink_to(images)
+    yield directory
+    pods = directory / "pods"
+    left = sorted(path.name for path in pods.iterdir()) if pods.is_dir() else []
+    assert left == [], "directories of pods are left"
+
+
+def _snapshot(slice_prefix: str) -> dict[str, object]:
+    """What a pod could leave on a machine, by kind.  Other programs' doings beside the test are not in it."""
+    mount_point = cgroups.detect().mount_point
+    assert mount_point is not None
+    return {
+        "cgroups": sorted(path.name for path in mount_point.glob(f"{slice_prefix}*")),
+        "children": _children(),
+        "fds": _fds(),
+        "links": network.link_names(),
+        "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
+        "podmons": _podmons_of(slice_prefix),
+    }
+
+
+def _children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def _fds() -> list[str]:
+    """What our fds refer to; pytest's own capture files and pipes among them."""
+    targets = []
+    for fd in Path("/proc/self/fd").iterdir():
+        try:
+            targets.append(str(fd.readlink()))
+        except FileNotFoundError:  # the fd that reads the directory
+            continue
+    return sorted(targets)
+
+
+def _podmons_of(slice_prefix: str) -> list[str]:
+    """Processes of the whole machine in a cgroup of ours."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            lines = (directory / "cgroup").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we looked
+        if any(line.startswith(f"0::/{slice_prefix}") for line in lines):
+            found.append(directory.name)
+    return found
+
+
+@pytest.fixture
+def no_leaks(root: Path) -> Iterator[None]:
+    """Processes, mounts, links, cgroups, fds and files are the same after the test as before it."""
+    native.podmon_memfd()  # made once a process and kept
+    prefix = Slices(root).name
+    before = _snapshot(prefix)
+    yield
+    assert _snapshot(prefix) == before
+
+
+@pytest.fixture
+def seedpod(root: Path, probe: Path, no_leaks: None) -> Iterator[Seedpod]:
+    """The command line, on a root of its own."""
+    runner = Seedpod(root, probe, Path(sys.executable).parent / "seedpod")
+    yield runner
+    runner.end_all()
+
+
+@pytest.fixture
+def pod_slice(root: Path, no_leaks: None) -> Iterator[cgroups.Cgroup]:
+    """An empty slice of a pod, for tests that make a sandbox without an engine."""
+    slices = Slices(root)
+    yield slices.create("test")
+    slices.remove("test")
+
+
+@pytest.fixture(scope="session")
+def busybox(images: Path) -> Path:
+    """The rootfs directory of localhost/busybox."""
+    from sandbox.pod.images import find
+
+    return find("localhost/busybox", images).rootfs
+
+
+@pytest.fixture
+def copied_rootfs(busybox: Path, tmp_path: Path) -> Path:
+    """A copy of busybox's rootfs that a test may change."""
+    target = tmp_path / "rootfs"
+    shutil.copytree(busybox, target, symlinks=True)
+    return target

@@ -1,0 +1,201 @@
+/*
+ * What a container can see and do, asked from inside: one word of the command line is one question, the answer is
+ * a line on stdout.  Static, so that it runs in any image.  Exit code 0: asked and answered; 1: the kernel said no
+ * (the line is then the errno's name); 2: wrong usage.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mqueue.h>
+#include <netinet/in.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int answer(long result)
+{
+	if (result < 0) {
+		puts(strerrorname_np(errno));
+		return 1;
+	}
+	puts("ok");
+	return 0;
+}
+
+static key_t key(const char *text)
+{
+	return (key_t)strtol(text, NULL, 0);
+}
+
+static int sem_make(char **args)	{ return answer(semget(key(args[0]), 1, IPC_CREAT | IPC_EXCL | 0600)); }
+static int sem_find(char **args)	{ return answer(semget(key(args[0]), 1, 0)); }
+static int shm_make(char **args)	{ return answer(shmget(key(args[0]), 4096, IPC_CREAT | IPC_EXCL | 0600)); }
+static int shm_find(char **args)	{ return answer(shmget(key(args[0]), 0, 0)); }
+static int msg_make(char **args)	{ return answer(msgget(key(args[0]), IPC_CREAT | IPC_EXCL | 0600)); }
+static int msg_find(char **args)	{ return answer(msgget(key(args[0]), 0)); }
+static int mq_make(char **args)		{ return answer(mq_open(args[0], O_CREAT | O_EXCL | O_RDWR, 0600, NULL)); }
+static int mq_find(char **args)		{ return answer(mq_open(args[0], O_RDONLY)); }
+static int psem_make(char **args)	{ return answer(sem_open(args[0], O_CREAT | O_EXCL, 0600, 7) == SEM_FAILED ? -1 : 0); }
+static int psem_find(char **args)	{ return answer(sem_open(args[0], 0) == SEM_FAILED ? -1 : 0); }
+
+static int pshm_make(char **args)
+{
+	int fd = shm_open(args[0], O_CREAT | O_EXCL | O_RDWR, 0600);
+
+	return answer(fd < 0 ? fd : write(fd, args[0], strlen(args[0])));
+}
+
+static int pshm_find(char **args)
+{
+	char text[256] = "";
+	int fd = shm_open(args[0], O_RDONLY, 0);
+
+	if (fd < 0)
+		return answer(fd);
+	if (read(fd, text, sizeof text - 1) < 0 || strcmp(text, args[0]))
+		return puts("other content"), 1;
+	return answer(0);
+}
+
+static struct sockaddr_in local(const char *port)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+
+	inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+	return address;
+}
+
+/* Bind (and hold, if told to by "hold") a TCP port of 127.0.0.1. */
+static int tcp_bind(char **args)
+{
+	struct sockaddr_in address = local(args[0]);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), status = answer(bind(fd, (void *)&address, sizeof address));
+
+	if (status || !args[1])
+		return status;
+	listen(fd, 8);
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
+static int tcp_connect(char **args)
+{
+	struct sockaddr_in address = local(args[0]);
+
+	return answer(connect(socket(AF_INET, SOCK_STREAM, 0), (void *)&address, sizeof address));
+}
+
+static socklen_t abstract(struct sockaddr_un *address, const char *name)
+{
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	strncpy(address->sun_path + 1, name, sizeof address->sun_path - 2);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+}
+
+static int abstract_listen(char **args)
+{
+	struct sockaddr_un address;
+	socklen_t length = abstract(&address, args[0]);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), status = answer(bind(fd, (void *)&address, length));
+
+	if (status)
+		return status;
+	listen(fd, 8);
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
+static int abstract_connect(char **args)
+{
+	struct sockaddr_un address;
+	socklen_t length = abstract(&address, args[0]);
+
+	return answer(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&address, length));
+}
+
+/* Make a block or character device node and open it: "PATH b|c MAJOR MINOR". */
+static int device(char **args)
+{
+	mode_t type = args[1][0] == 'b' ? S_IFBLK : S_IFCHR;
+
+	if (mknod(args[0], type | 0600, makedev((unsigned int)atoi(args[2]), (unsigned int)atoi(args[3]))))
+		return answer(-1);
+	return answer(open(args[0], O_RDONLY));
+}
+
+/* Die of a signal, with its default action. */
+static int raise_signal(char **args)
+{
+	int number = atoi(args[0]);
+	sigset_t none;
+
+	signal(number, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (getpid() != 1) {
+		raise(number);
+		pause();
+	}
+	/* PID 1 of a pid namespace is not killed by its own signals: have the kernel do it with a fault. */
+	if (number == SIGSEGV)
+		*(volatile int *)1 = 0;
+	if (number == SIGILL)
+		__builtin_trap();
+	return 2;
+}
+
+static int signal_state(char **args)
+{
+	char line[256];
+	FILE *status = fopen("/proc/self/status", "r");
+
+	(void)args;
+	while (fgets(line, sizeof line, status))
+		if (!strncmp(line, "SigBlk", 6) || !strncmp(line, "SigIgn", 6))
+			fputs(line, stdout);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*ask)(char **args);
+	int args;
+} questions[] = {
+	{ "sem-make", sem_make, 1 },	{ "sem-find", sem_find, 1 },
+	{ "shm-make", shm_make, 1 },	{ "shm-find", shm_find, 1 },
+	{ "msg-make", msg_make, 1 },	{ "msg-find", msg_find, 1 },
+	{ "mq-make", mq_make, 1 },	{ "mq-find", mq_find, 1 },
+	{ "psem-make", psem_make, 1 },	{ "psem-find", psem_find, 1 },
+	{ "pshm-make", pshm_make, 1 },	{ "pshm-find", pshm_find, 1 },
+	{ "tcp-bind", tcp_bind, 1 },	{ "tcp-connect", tcp_connect, 1 },
+	{ "abstract-listen", abstract_listen, 1 },
+	{ "abstract-connect", abstract_connect, 1 },
+	{ "device", device, 4 },	{ "raise", raise_signal, 1 },
+	{ "signals", signal_state, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (size_t i = 0; argc > 1 && i < sizeof questions / sizeof *questions; i++)
+		if (!strcmp(argv[1], questions[i].name) && argc - 2 >= questions[i].args)
+			return questions[i].ask(argv + 2);
+	fprintf(stderr, "usage: probe QUESTION [ARG ...]\n");
+	return 2;
+}
