@@ -399,7 +399,9 @@ static void on_request(void)
 	if (got <= 0)
 		_exit(EXIT_ENGINE_GONE);
 	take_fds(&request, &header);
-	if (got != sizeof request.message || header.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+	if (header.msg_flags & MSG_CTRUNC)	/* there is room for all fds a spec may have, so it is our limit of fds */
+		refuse(request.message.id, -EMFILE);
+	else if (got != sizeof request.message || header.msg_flags & MSG_TRUNC)
 		refuse(0, -EBADMSG);
 	else if (request.message.type == SP_SETUP)
 		on_setup(&request);

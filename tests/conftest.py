@@ -83,14 +83,16 @@ def _fds() -> list[str]:
 
 
 def _podmons_of(slice_prefix: str) -> list[str]:
-    """Processes of the whole machine in a cgroup of ours."""
+    """Processes of the whole machine in a cgroup of ours, but for the dead: one whose engine was killed is for
+    the machine's init to reap."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             lines = (directory / "cgroup").read_text().splitlines()
+            state = (directory / "stat").read_text().rpartition(")")[2].split()[0]
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended while we looked
-        if any(line.startswith(f"0::/{slice_prefix}") for line in lines):
+        if state != "Z" and any(line.startswith(f"0::/{slice_prefix}") for line in lines):
             found.append(directory.name)
     return found
 

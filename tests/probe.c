@@ -143,6 +143,8 @@ static int device(char **args)
 static int raise_signal(char **args)
 {
 	int number = atoi(args[0]);
+	volatile int zero = 0;
+	void *volatile unmapped = NULL;
 	sigset_t none;
 
 	signal(number, SIG_DFL);
@@ -152,11 +154,15 @@ static int raise_signal(char **args)
 		raise(number);
 		pause();
 	}
-	/* PID 1 of a pid namespace is not killed by its own signals: have the kernel do it with a fault. */
-	if (number == SIGSEGV)
-		*(volatile int *)1 = 0;
+	/* PID 1 of a pid namespace is not killed by its own signals, only by a fault that the kernel must answer. */
 	if (number == SIGILL)
-		__builtin_trap();
+		__asm__ volatile(".byte 0x0f, 0x0b");
+	if (number == SIGFPE)
+		printf("%d", number / zero);
+	if (number == SIGBUS)
+		*(volatile char *)mmap(NULL, 1, PROT_WRITE, MAP_SHARED, memfd_create("empty", 0), 0) = 1;
+	if (number == SIGSEGV)
+		*(volatile int *)unmapped = 1;
 	return 2;
 }
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
 
-from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.front.errors import print_error
 
@@ -59,12 +59,17 @@ def main() -> int:
     options = parser().parse_args()
     options.root = Path(os.path.realpath(options.root))  # one root, one name, however it was written
     try:
-        return int(options.act(options))
-    except (SandboxError, CgroupError) as error:
+        code = int(options.act(options))
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads what we print: no error of ours, and nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (SandboxError, OSError) as error:
         if options.verbose:
             traceback.print_exc()
         print_error(error)
         return 1
+    return code
 
 
 if __name__ == "__main__":

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import sys
 
-from cgroups import CgroupError
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError
 
 # What kubectl's users know by heart.
 _FROM_SERVER = {NotFound: "Error from server (NotFound)", AlreadyExists: "Error from server (AlreadyExists)"}
 
 
-def print_error(error: SandboxError | CgroupError, *, subject: str = "") -> None:
+def print_error(error: SandboxError | OSError, *, subject: str = "") -> None:
     """`error: …` on stderr, a line for each finding of a manifest, then `hint: …` where there is a cure."""
-    if isinstance(error, ManifestError):
-        lines = [f"error: {finding}" for finding in error.findings]
-    elif isinstance(error, NotFound | AlreadyExists) and error.kind == "pods":
-        lines = [f"{_FROM_SERVER[type(error)]}: {error}"]
-    elif isinstance(error, CgroupError):
-        lines = [f"error: {subject}{error.filename}: {error.strerror}"]
-    else:
-        lines = [f"error: {subject}{error}"]
-    if error.hint:
-        lines.append(f"hint: {error.hint}")
+    lines = _lines(error, subject)
+    hint = getattr(error, "hint", None)
+    if hint:
+        lines.append(f"hint: {hint}")
     print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _lines(error: SandboxError | OSError, subject: str) -> list[str]:
+    if isinstance(error, ManifestError):
+        return [f"error: {finding}" for finding in error.findings]
+    if isinstance(error, NotFound | AlreadyExists) and error.kind == "pods":
+        return [f"{_FROM_SERVER[type(error)]}: {error}"]
+    if isinstance(error, SandboxError):
+        return [f"error: {subject}{error}"]
+    # A disk that is full, no more fds, a cgroup that is busy: the kernel's word, and what it was about.
+    about = f"{error.filename}: " if error.filename else ""
+    return [f"error: {subject}{about}{error.strerror}"]

@@ -28,7 +28,12 @@ class Output:
 
     def open(self, prefix: str) -> tuple[int, int]:
         """The write ends of two pipes that lead to our stdout and stderr; the caller closes them."""
-        return self._pipe(1, prefix), self._pipe(2, prefix)
+        stdout = self._pipe(1, prefix)
+        try:
+            return stdout, self._pipe(2, prefix)
+        except OSError:
+            os.close(stdout)
+            raise
 
     async def finished(self) -> None:
         """Wait until all that was written has been passed on.  The pipes' writers must be gone."""

@@ -113,5 +113,5 @@ class _Run:
         return lifecycle.exit_code(end for running in self._running for end in running.ended.values())
 
 
-def _report(pod: Pod, container: Container, error: SandboxError) -> None:
+def _report(pod: Pod, container: Container, error: SandboxError | OSError) -> None:
     print_error(error, subject=f'pod "{pod.name}", container "{container.name}": ')

@@ -6,6 +6,7 @@ fd.  So a crash at any moment leaves no mount behind.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -48,13 +49,23 @@ def overlay(lower: Path, upper: Path, work: Path) -> int:
             "workdir": names[2],
             "volatile": None,
         }
-        return native.new_mount("overlay", options, native.MOUNT_ATTR_NODEV)
+        fd = native.new_mount("overlay", options, native.MOUNT_ATTR_NODEV)
     except KernelError as error:
         error.hint = error.hint or f"{upper} must be on a filesystem that overlayfs can write to (ext4, xfs, tmpfs)"
         raise
     finally:
-        for fd in fds:
-            os.close(fd)
+        for layer in fds:
+            os.close(layer)
+    _require_writable(fd, work)
+    return fd
+
+
+def _require_writable(fd: int, work: Path) -> None:
+    """overlayfs becomes read-only, and says so in the kernel's log alone, where it cannot use its work directory."""
+    if os.statvfs(fd).f_flag & os.ST_RDONLY:
+        os.close(fd)
+        hint = "the kernel could not write there and fell back to read-only: a full disk, or no extended attributes"
+        raise KernelError(errno.EROFS, step="mount overlay", filename=str(work), hint=hint)
 
 
 def bind(path: Path, *, read_only: bool = False) -> int:

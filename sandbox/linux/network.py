@@ -17,8 +17,8 @@ def link_names() -> list[str]:
 
 def has_nftables() -> bool:
     """Whether the kernel answers a request to list the tables of nftables."""
-    from pyroute2 import NFTables
     from pyroute2.netlink.exceptions import NetlinkError
+    from pyroute2.nftables.main import NFTables
 
     try:
         with NFTables() as netlink:

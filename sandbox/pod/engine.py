@@ -25,7 +25,7 @@ from sandbox.pod.store import Claim, Store
 # Makes the write ends of pipes for a container's stdout and stderr; the engine closes its copies.
 OpenOutput = Callable[[Pod, Container], tuple[int, int]]
 # Hears of a container that could not be started.
-OnStartError = Callable[[Pod, Container, SandboxError], None]
+OnStartError = Callable[[Pod, Container, SandboxError | OSError], None]
 
 
 class RunningPod:
@@ -117,7 +117,7 @@ class Engine:
         try:
             made = await running.box.create_container(container.name, spec, stdout=stdout, stderr=stderr)
             await made.start()
-        except SandboxError as error:
+        except (SandboxError, OSError) as error:
             error.add_note(f"pod {running.pod.name}, container {container.name}")
             running.ended[container.name] = Ended(None, datetime.now(UTC))
             on_start_error(running.pod, container, error)
