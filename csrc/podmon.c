@@ -391,7 +391,7 @@ static void on_request(void)
 	ssize_t got;
 
 	header.msg_control = control.space;
-	header.msg_controllen = sizeof control.space;
+	header.msg_controllen = CMSG_LEN(sizeof request.fds);	/* the padding of CMSG_SPACE has room for one fd more */
 	request.nfds = 0;
 	got = recvmsg(SP_CONTROL_FD, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
@@ -419,6 +419,8 @@ static void on_request(void)
 
 static void on_closed(struct task *task)
 {
+	/* A child forked a moment ago holds copies of our fds still: close alone would leave this one watched. */
+	epoll_ctl(loop_fd, EPOLL_CTL_DEL, task->sync, NULL);
 	close(task->sync);
 	task->sync = -1;
 	if (!task->exec_tried || task->end.type)
@@ -435,7 +437,9 @@ static bool on_report(struct task *task)
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
-	if (got != sizeof report) {	/* 0; or ECONNRESET where it left a gate's opening unread */
+	if (got < 0 && errno == ECONNRESET)	/* it left a gate's opening unread; what it said comes after this */
+		return true;
+	if (got != sizeof report) {
 		on_closed(task);
 		return false;
 	}
@@ -451,7 +455,7 @@ static bool on_report(struct task *task)
 
 static void on_end(struct task *task, int status, const struct rusage *usage)
 {
-	struct sp_message end = { .type = SP_EXITED, .finished_ns = clock_ns() };
+	struct sp_message end = { .type = SP_EXITED };
 
 	while (task->sync >= 0 && on_report(task))	/* it is dead: all it said is there, and then the end */
 		;
@@ -462,6 +466,7 @@ static void on_end(struct task *task, int status, const struct rusage *usage)
 	}
 	end.ran = task->exec_tried;
 	end.started_ns = task->end.started_ns;
+	end.finished_ns = clock_ns();	/* after the reading above, which may be what set started_ns */
 	end.code = WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 0;
 	end.signal = WIFSIGNALED(status) ? (uint32_t)WTERMSIG(status) : 0;
 	end.user_us = micros(usage->ru_utime);

@@ -546,7 +546,9 @@ class Exec(Op):
         return self.argv[0]
 
     def describe(self) -> str:
-        return f"run {' '.join(self.argv)}"
+        # A script in argv has newlines; escaped, like all that could break a line or colour a terminal.
+        text = " ".join(self.argv)
+        return "run " + "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
     def hint(self, number: int) -> str | None:
         return {

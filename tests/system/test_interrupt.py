@@ -86,9 +86,7 @@ def test_nothing_survives_whatever_it_did_to_hide(seedpod: Seedpod) -> None:
     )
     process = started(seedpod, seedpod.pod(seedpod.shell("c", hide)))
     process.send_signal(signal.SIGINT)
-    process.send_signal(
-        signal.SIGTERM
-    )  # of two SIGINTs at once the kernel would make one; of these, either may come first
+    process.send_signal(signal.SIGTERM)  # two SIGINTs at once are one; of these, either may be first
     assert process.wait(TIMEOUT) in (130, 143)
     # The fixture no_leaks looks at the cgroups and processes of the whole machine.
 

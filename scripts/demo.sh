@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# What `make demo` does: two pods from examples/, on a root directory of its own, and a look at what is left: nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "$(id -u)" != 0 ]; then
+	echo "demo: pods need root: sudo make demo" >&2
+	exit 1
+fi
+
+SEEDPOD_ROOT=$(mktemp -d "${TMPDIR:-/tmp}/seedpod-demo.XXXXXX")
+export SEEDPOD_ROOT PATH="$PWD/.venv/bin:$PATH"
+trap 'rm -rf "$SEEDPOD_ROOT"' EXIT
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+show() { printf '$ %s\n' "$*"; "$@"; }
+
+processes() { pgrep -x podmon | sort; }
+mounts() { sort /proc/self/mountinfo; }
+links() { ls /sys/class/net; }
+cgroups() { find "$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)" -maxdepth 1 -name 'seedpod*' | sort; }
+standing() { processes; mounts; links; cgroups; }
+
+before=$(standing)
+
+say "This machine"
+show seedpod version
+show seedpod info
+
+say "What two containers of a pod share, and what they do not (the second one exits with 3, and so does run)"
+code=0
+show seedpod run examples/shared-context.yaml || code=$?
+echo "exit code $code"
+[ "$code" = 3 ]
+
+say "A file puller and a web server share a volume; a reader checks what is served on localhost"
+show seedpod run examples/fetch-and-serve.yaml
+
+say "What is left of all that"
+after=$(standing)
+if [ "$before" != "$after" ]; then
+	diff <(echo "$before") <(echo "$after") || true
+	echo "demo: something was left behind" >&2
+	exit 1
+fi
+[ -z "$(ls "$SEEDPOD_ROOT/pods")" ]
+echo "no process, no mount, no link, no cgroup, no file of a pod"

@@ -1,0 +1,86 @@
+"""The architecture, held by a test: who may import what, and the one door to each dangerous thing."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(path for package in ("sandbox", "cgroups", "rootfs") for path in (ROOT / package).rglob("*.py"))
+
+# From the top down: a layer may import itself and what stands below it.
+LAYERS = (
+    ("sandbox.front",),
+    ("sandbox.pod",),
+    ("sandbox.linux",),
+    ("sandbox.manifest", "sandbox.expand"),
+    ("sandbox.model", "sandbox.status", "sandbox.errors"),
+)
+BESIDE = ("cgroups", "rootfs")  # import nothing of ours
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(module: str) -> int | None:
+    for number, prefixes in enumerate(LAYERS):
+        if any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes):
+            return number
+    return None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_of(path))
+def test_imports_go_one_way(path: Path) -> None:
+    module, own = module_of(path), layer_of(module_of(path))
+    for imported in imports(path):
+        if module.split(".")[0] in BESIDE:
+            assert imported.split(".")[0] not in {"sandbox", *BESIDE} - {module.split(".")[0]}, imported
+        elif own is not None and (other := layer_of(imported)) is not None:
+            assert other >= own, f"{module} imports {imported}, which stands above it"
+
+
+DOORS = {
+    "sandbox.linux._native": {"sandbox.linux.native"},
+    "pyroute2": {"sandbox.linux.network"},
+    "prctl": {"sandbox.linux.host"},
+    "yaml": {"sandbox.manifest.tree"},
+    "argparse": {"sandbox.front.cli"},
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_each_dangerous_thing_has_one_door(door: str) -> None:
+    users = {module_of(path) for path in SOURCES if any((name + ".").startswith(door + ".") for name in imports(path))}
+    assert users == DOORS[door]
+
+
+def test_only_the_front_prints_and_exits() -> None:
+    users = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.exit", "exit"):
+                users.add(module_of(path).rpartition(".")[0])
+    assert users == {"sandbox.front"}
+
+
+def test_a_file_has_at_most_400_lines_but_for_the_ops() -> None:
+    """Over that it is a design question.  ops.py is a table: one small class after the other."""
+    long = {module_of(path) for path in SOURCES if len(path.read_text().splitlines()) > 400}
+    assert long <= {"sandbox.linux.ops"}
