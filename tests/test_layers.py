@@ -46,7 +46,7 @@ def layer_of(module: str) -> int | None:
     return None
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_of(path))
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
 def test_imports_go_one_way(path: Path) -> None:
     module, own = module_of(path), layer_of(module_of(path))
     for imported in imports(path):

@@ -1,0 +1,72 @@
+"""The order of a container's ops is the design: these tests say which parts of it must not change, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sandbox.linux import native
+from sandbox.linux.ops import Attach, Caps, Exec, Gate, Ids, Mask, Mount, Op, Pivot, Private, ReadOnly, Root, Unshare
+from sandbox.pod.container import BindMount, ContainerSpec, Prepared, compile_container, compile_pod
+
+SPEC = ContainerSpec(argv=("app", "-x"), rootfs=Path("/image"), env={"A": "1"}, cwd="/work")
+
+
+def compiled(*targets: str) -> list[Op]:
+    rows = tuple((BindMount(Path("/host"), target, f"volume of {target}"), 20, False) for target in targets)
+    return compile_container(SPEC, Prepared(rootfs=10, mounts=rows, stdout=11, stderr=12))
+
+
+def place(ops: list[Op], kind: type[Op], last: bool = False) -> int:
+    places = [index for index, op in enumerate(ops) if isinstance(op, kind)]
+    return places[-1 if last else 0]
+
+
+def test_both_gates_stand_where_they_are_promised() -> None:
+    ops = compiled()
+    gates = [op.name for op in ops if isinstance(op, Gate)]
+    assert gates == ["PREPARE", "START"]
+    assert place(ops, Gate) < place(ops, Root), "before its mounts"
+    assert place(ops, Mask, last=True) < place(ops, Gate, last=True), "created: all but the program is there"
+
+
+def test_nothing_is_mounted_after_what_hides() -> None:
+    ops = compiled("/proc/x", "/data")
+    assert place(ops, Attach, last=True) < min(place(ops, ReadOnly), place(ops, Mask))
+    assert place(ops, Mount, last=True) < min(place(ops, ReadOnly), place(ops, Mask))
+
+
+def test_the_old_root_is_gone_before_anything_is_looked_up_for_the_program() -> None:
+    ops = compiled("/data")
+    assert place(ops, Attach, last=True) < place(ops, Pivot) < place(ops, Exec)
+
+
+def test_privileges_are_dropped_last() -> None:
+    ops = compiled()
+    assert [type(op) for op in ops[-2:]][-1] is Exec
+    assert place(ops, Ids) < place(ops, Caps) < place(ops, Exec)
+    assert all(not isinstance(op, Mount | Attach | Root | Pivot | Unshare) for op in ops[place(ops, Caps) :])
+
+
+def test_a_volume_below_another_is_attached_after_it() -> None:
+    ops = compiled("/a/b/c", "/a", "/", "/a/b/")
+    assert [op.target for op in ops if isinstance(op, Attach)] == ["/", "/a", "/a/b/", "/a/b/c"]
+
+
+def test_every_mount_but_the_bound_devices_is_nodev() -> None:
+    mounts = [op for op in compiled() if isinstance(op, Mount)]
+    without = [op.target for op in mounts if not op.attributes & native.MOUNT_ATTR_NODEV]
+    assert without == ["/dev/pts"], "terminals are devices"
+
+
+def test_the_cgroup_namespace_is_made_by_the_child_itself_and_first() -> None:
+    assert compiled()[0] == Unshare(native.CLONE_NEWCGROUP)
+
+
+def test_a_pods_own_list_cuts_propagation_before_it_mounts_anything() -> None:
+    ops = compile_pod(hostname="web", root=5, at="/somewhere")
+    assert ops[0] == Unshare(native.CLONE_NEWNS)
+    assert ops[1] == Private("/")
+
+
+def test_the_program_and_its_environment_end_the_list() -> None:
+    assert compiled()[-1] == Exec(("app", "-x"), ("A=1",))

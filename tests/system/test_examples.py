@@ -1,0 +1,41 @@
+"""Every manifest of examples/ runs, and does what its head says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.runner import Seedpod, lines_of
+
+pytestmark = pytest.mark.root
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+def test_shared_context(seedpod: Seedpod) -> None:
+    result = seedpod.command("run", str(EXAMPLES / "shared-context.yaml"))
+    one, two = lines_of(result.stdout, "one"), lines_of(result.stdout, "two")
+    assert (result.returncode, result.stderr) == (3, "")
+    assert one[0] == two[0] == "hostname shared-context"
+    assert one[1:4] == two[1:4], "net, ipc, uts"
+    assert all(mine != other for mine, other in zip(one[4:7], two[4:7], strict=True)), "mnt, pid, cgroup"
+    assert two[7:] == [
+        "the volume says: one was here",
+        "/dev/shm says: memory of the pod",
+        "the other's files are not here",
+    ]
+
+
+def test_fetch_and_serve(seedpod: Seedpod) -> None:
+    result = seedpod.command("run", str(EXAMPLES / "fetch-and-serve.yaml"))
+    assert (result.returncode, result.stderr) == (0, "")
+    *pages, end = lines_of(result.stdout, "reader")
+    assert len(pages) == len(set(pages)) == 5
+    assert all(page.startswith("http://localhost:8080 serves: version ") for page in pages)
+    assert end == "five versions seen on fetch-and-serve"
+
+
+def test_no_example_is_forgotten() -> None:
+    tested = {name.removeprefix("test_").replace("_", "-") for name in globals() if name.startswith("test_")}
+    assert {path.stem for path in EXAMPLES.glob("*.yaml")} <= tested
