@@ -1,9 +1,14 @@
-"""How a container ended, as plain values."""
+"""The state of pods and containers, as plain frozen values; the names are those of the `v1` Pod status."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sandbox.model import Pod
 
 START_ERROR = 128  # exit code of a container whose program could not be started (SEMANTICS A24)
 
@@ -25,3 +30,82 @@ class ExitStatus:
     @property
     def success(self) -> bool:
         return self.code == 0
+
+
+class Phase(StrEnum):
+    """Where a pod is in its life (SEMANTICS A12)."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A container that does not run but will, or would if what `reason` names were mended."""
+
+    reason: str  # ContainerCreating, CrashLoopBackOff, …
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A container whose program runs."""
+
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class Terminated:
+    """A container that has ended."""
+
+    exit_code: int
+    reason: str  # Completed, Error, OOMKilled, StartError, ContainerStatusUnknown
+    signal: int | None = None
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    container_id: str = ""  # 64 hex digits, or "" for one that never was
+
+
+ContainerState = Waiting | Running | Terminated
+
+
+@dataclass(frozen=True)
+class ContainerStatus:
+    """One container of a pod as it is now; `last_state` is the end of the instance before, once there was one."""
+
+    name: str
+    image: str
+    state: ContainerState
+    container_id: str = ""  # of the newest instance
+    restart_count: int = 0
+    last_state: Terminated | None = None
+    ready: bool = False
+
+    @property
+    def started(self) -> bool:
+        return isinstance(self.state, Running)
+
+
+@dataclass(frozen=True)
+class PodStatus:
+    """A pod as it is now: what was asked for (`pod`, and `manifest` as it was written), identity, and its state.
+
+    Times are UTC.  `deletion_timestamp` is the time by which it is to be gone, set once its deletion was asked for.
+    """
+
+    pod: Pod
+    uid: str
+    creation_timestamp: datetime
+    phase: Phase
+    containers: tuple[ContainerStatus, ...]
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int | None = None
+    start_time: datetime | None = None
+    sandbox_ready: bool = False
+    pod_ips: tuple[str, ...] = ()
+    reason: str = ""
+    message: str = ""
