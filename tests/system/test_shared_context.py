@@ -30,10 +30,17 @@ def meeting(tmp_path: Path) -> Manifest:
 MEETING_MOUNT = {"name": "meeting", "mountPath": "/meeting"}
 
 
-def test_containers_share_net_ipc_and_uts_and_nothing_else_nor_anything_with_the_host(seedpod: Seedpod) -> None:
+def test_containers_share_net_ipc_and_uts_and_nothing_else_nor_anything_with_the_host(
+    seedpod: Seedpod, meeting: Manifest
+) -> None:
     """# A3, A4"""
     script = "".join(f"readlink /proc/self/ns/{kind};" for kind in KINDS)
-    result = seedpod.run(seedpod.pod(seedpod.shell("one", script), seedpod.shell("two", script)))
+    # Neither may end before the other has begun, or the numbers of its namespaces could be given out again.
+    containers = (
+        seedpod.shell("one", f"{script} read _ < /meeting/ready", volumeMounts=[MEETING_MOUNT]),
+        seedpod.shell("two", f"{script} echo > /meeting/ready", volumeMounts=[MEETING_MOUNT]),
+    )
+    result = seedpod.run(seedpod.pod(*containers, volumes=(meeting,)))
     assert result.returncode == 0, result.stderr
     one, two = (dict(zip(KINDS, lines_of(result.stdout, name), strict=True)) for name in ("one", "two"))
     host = {kind: str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in KINDS}
