@@ -20,9 +20,9 @@ from setuptools.errors import CompileError
 
 HERE = Path(__file__).parent
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-PODMON_SOURCES = ["podmon.c", "child.c"]
+PODMON_SOURCES = ["podmon.c", "child.c", "log.c"]
 PODMON = "sandbox/linux/podmon"
-HEADERS = ["spawn.h", "sys.h", "child.h"]
+HEADERS = ["spawn.h", "sys.h", "child.h", "log.h"]
 
 
 def make_ffi() -> FFI:

@@ -40,9 +40,14 @@ static const struct sp_op *ops_of(const struct sp_spec *spec)
 	return (const struct sp_op *)(spec + 1);
 }
 
+const char *spec_string(const struct sp_spec *spec, uint32_t offset)
+{
+	return (const char *)(ops_of(spec) + spec->nops) + offset;
+}
+
 static const char *string(const struct walk *walk, uint32_t offset)
 {
-	return (const char *)(ops_of(walk->spec) + walk->spec->nops) + offset;
+	return spec_string(walk->spec, offset);
 }
 
 static int fd_of(const struct walk *walk, const struct sp_op *op)
@@ -187,9 +192,15 @@ static int copy_mount(struct walk *walk, int dirfd, const char *path, uint64_t a
 
 /* --- the ops, in the order of enum sp_op_kind ---------------------------------------------------------- */
 
+/* With a mount namespace comes its root: what later ops look up is then below that. */
 static int op_setns(struct walk *walk, const struct sp_op *op)
 {
-	return TRY(walk, SETNS, setns(fd_of(walk, op), (int)op->a));
+	int err = TRY(walk, SETNS, setns(fd_of(walk, op), (int)op->a));
+
+	if (err || !(op->a & CLONE_NEWNS) || walk->root >= 0)
+		return err;
+	walk->root = TRY(walk, OPENAT, open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+	return walk->root < 0 ? walk->root : 0;
 }
 
 static int op_unshare(struct walk *walk, const struct sp_op *op)
@@ -197,14 +208,22 @@ static int op_unshare(struct walk *walk, const struct sp_op *op)
 	return TRY(walk, UNSHARE, unshare((int)op->a));
 }
 
+/* Wait until podmon has let this child pass `gate` or a later one. */
+static int pass(struct walk *walk, uint64_t gate)
+{
+	int err = 1;
+
+	while (err > 0 && walk->opened < gate)
+		err = TRY(walk, RECV, recv(walk->sync, &walk->opened, sizeof walk->opened, 0));
+	return err == 0 ? -ECANCELED : err < 0 ? err : 0;	/* 0: podmon closed it */
+}
+
 static int op_gate(struct walk *walk, const struct sp_op *op)
 {
 	struct report report = { .type = REPORT_AT_GATE, .gate = (uint32_t)op->a, .op = walk->op };
 	int err = TRY(walk, SEND, send(walk->sync, &report, sizeof report, MSG_NOSIGNAL));
 
-	while (err > 0 && walk->opened < op->a)
-		err = TRY(walk, RECV, recv(walk->sync, &walk->opened, sizeof walk->opened, 0));
-	return err == 0 ? -ECANCELED : err < 0 ? err : 0;	/* 0: podmon closed it */
+	return err < 0 ? err : pass(walk, op->a);
 }
 
 static int op_session(struct walk *walk, const struct sp_op *op)
@@ -454,6 +473,62 @@ static int op_caps(struct walk *walk, const struct sp_op *op)
 	return TRY(walk, CAPSET, syscall(SYS_capset, &header, data));
 }
 
+/* Send a report with an fd. */
+static int report_fd(struct walk *walk, const struct report *report, int fd)
+{
+	return TRY(walk, SEND, sys_send(walk->sync, report, sizeof *report, fd, 0));
+}
+
+/* A new terminal of the container's own devpts becomes fds 0 to 2; its master goes to podmon.  The peer is opened
+ * through the master, so no name in the container's /dev is trusted. */
+static int op_tty(struct walk *walk, const struct sp_op *op)
+{
+	struct report report = { .type = REPORT_TERMINAL };
+	int err, peer, unlock = 0, master = TRY(walk, OPENAT, open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
+
+	(void)op;
+	if (master < 0)
+		return master;
+	err = TRY(walk, IOCTL, ioctl(master, TIOCSPTLCK, &unlock));
+	peer = err ? err : TRY(walk, IOCTL, ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+	for (int fd = 0; peer >= 0 && !err && fd <= 2; fd++)
+		err = TRY(walk, DUP3, dup3(peer, fd, 0)) < 0 ? -errno : 0;
+	if (peer >= 0 && !err)
+		err = report_fd(walk, &report, master);
+	if (peer >= 0)
+		close(peer);
+	close(master);
+	return peer < 0 ? peer : err < 0 ? err : 0;
+}
+
+/* The last step into a container's pid namespace, which setns gives to children only: a sibling goes on with the
+ * list, in a session of its own, and this process ends.  Before it come all ops that drop privileges: what appears
+ * among the container's processes has none to be stolen. */
+static int op_fork(struct walk *walk, const struct sp_op *op)
+{
+	int pidfd = -1;
+	struct sys_clone_args args = {
+		.flags = CLONE_PARENT | CLONE_PIDFD,	/* the exit signal is then this process's own */
+		.pidfd = (uint64_t)(uintptr_t)&pidfd,
+	};
+	struct report report = { .type = REPORT_JOINED };
+	int err, pid = TRY(walk, CLONE3, syscall(SYS_clone3, &args, sizeof args));
+
+	if (pid < 0)
+		return pid;
+	if (!pid) {
+		err = pass(walk, GATE_JOINED);	/* or it could be reaped before podmon knows its number */
+		if (!err)
+			err = TRY(walk, SETSID, setsid());
+		if (err >= 0 && op->flags)	/* with a terminal: it becomes the controlling one */
+			err = TRY(walk, IOCTL, ioctl(0, TIOCSCTTY, 0));
+		return err < 0 ? err : 0;
+	}
+	report.pid = pid;
+	err = report_fd(walk, &report, pidfd);
+	_exit(err < 0 ? 127 : 0);
+}
+
 /* `count` strings that follow each other as the NULL-ended vector that execve takes. */
 static char **vector(struct walk *walk, uint32_t offset, uint64_t count)
 {
@@ -552,6 +627,8 @@ static const struct {
 	[SP_OP_UMASK] = { op_umask, 0 },
 	[SP_OP_IDS] = { op_ids, GROUPS },
 	[SP_OP_CAPS] = { op_caps, 0 },
+	[SP_OP_TTY] = { op_tty, 0 },
+	[SP_OP_FORK] = { op_fork, 0 },
 	[SP_OP_EXEC] = { op_exec, LIST1 | LIST2 },
 };
 
@@ -592,6 +669,11 @@ static bool op_check(const struct sp_spec *spec, const struct sp_op *op, const c
 	       !(needs & GROUPS && (uint64_t)op->s1 + 4ull * op->flags > spec->strings);
 }
 
+static bool fd_check(int32_t index, uint32_t nfds)
+{
+	return index == SP_NO_FD || (index >= 0 && (uint32_t)index < nfds);
+}
+
 int spec_check(const void *data, size_t size, uint32_t nfds)
 {
 	const struct sp_spec *spec = data;
@@ -606,7 +688,13 @@ int spec_check(const void *data, size_t size, uint32_t nfds)
 	if (spec->size != size || spec->nfds != nfds || spec->nops > SP_MAX_OPS || !spec->strings ||
 	    sizeof *spec + spec->nops * sizeof *op + spec->strings != size)
 		return -EINVAL;
-	if (spec->cgroup != SP_NO_FD && (spec->cgroup < 0 || (uint32_t)spec->cgroup >= nfds))
+	if (!fd_check(spec->cgroup, nfds) || !fd_check(spec->listener, nfds) || !fd_check(spec->records, nfds) ||
+	    !fd_check(spec->log_dir, nfds) || !fd_check(spec->log_stdout, nfds) || !fd_check(spec->log_stderr, nfds))
+		return -EINVAL;
+	if (spec->log_name >= spec->strings || spec->record_name >= spec->strings)
+		return -EINVAL;
+	if (spec->log_dir != SP_NO_FD &&
+	    (!spec->log_name || !spec->log_files || spec->log_stdout == SP_NO_FD || spec->log_stderr == SP_NO_FD))
 		return -EINVAL;
 	op = ops_of(spec);
 	strings = (const char *)(op + spec->nops);
@@ -615,7 +703,7 @@ int spec_check(const void *data, size_t size, uint32_t nfds)
 	for (uint32_t i = 0; i < spec->nops; i++, op++) {
 		if (!op_check(spec, op, strings, rooted))
 			return -EINVAL;
-		rooted |= op->kind == SP_OP_ROOT;
+		rooted |= op->kind == SP_OP_ROOT || (op->kind == SP_OP_SETNS && op->a & CLONE_NEWNS);
 	}
 	return 0;
 }

@@ -19,8 +19,12 @@ struct walk {
 	enum sp_call call;		/* the last system call tried */
 };
 
-/* What a child tells podmon through its socket.  The socket closing says that execve worked. */
-enum report_type { REPORT_AT_GATE = 1, REPORT_EXEC, REPORT_FAILED };
+/* What a child tells podmon through its socket.  The socket closing says that execve worked.  With JOINED comes the
+ * pidfd of the process that goes on in the child's place, with TERMINAL a terminal's master. */
+enum report_type { REPORT_AT_GATE = 1, REPORT_JOINED, REPORT_TERMINAL, REPORT_EXEC, REPORT_FAILED };
+
+/* What podmon answers to JOINED: beyond every gate that others may open. */
+#define GATE_JOINED SP_GATE_COUNT
 
 struct report {
 	uint32_t type;
@@ -28,11 +32,15 @@ struct report {
 	uint32_t op;
 	uint32_t call;
 	int32_t err;
+	int32_t pid;
 };
 
 /* 0 if `size` bytes at `data`, sent with `nfds` fds, are a spec that can be walked without looking twice;
  * else -EPROTO (another protocol) or -EINVAL. */
 int spec_check(const void *data, size_t size, uint32_t nfds);
+
+/* The string at an offset of a checked spec's table. */
+const char *spec_string(const struct sp_spec *spec, uint32_t offset);
 
 /* Walk every op in order.  0, or -errno with walk->op and walk->call telling where; does not return from
  * an SP_OP_EXEC that works. */

@@ -1,21 +1,22 @@
 /*
  * podmon: one per pod.  It lives in the pod's namespaces and cgroup as PID 1 of a pid namespace of its own, so
- * that its death is the death of everything in the pod.  It starts containers, reaps them and says how they
- * ended.  One thread, one loop, no policy: which containers, when, and what their end means is the engine's.
+ * that its death is the death of everything in the pod.  It starts containers, reaps them, carries their output to
+ * their logs and keeps how they ended.  One thread, one loop, no policy: which containers, when, and what their end
+ * means is the engine's.  Engines and other clients come and go; podmon ends when it is killed.
  *
- *   main: epoll over the engine's socket, SIGCHLD and each child's socket
- *     on_request   SETUP, SPAWN, OPEN_GATE           a task per child, and per answer
- *     on_report    a child at a gate, failed, or gone through execve (its socket closed)
- *     on_child     wait4: exits and their times
- *     flush        what the engine is to be told, in order; what does not fit waits for EPOLLOUT
- *
- * Not here: logs, ptys, joining a container (exec), a second engine.  When the engine's socket closes, podmon
- * ends, and the pod with it.
+ *   main: epoll over whatever has something to say; each is a `struct source` with a function
+ *     listener     a client connects                    -> a connection
+ *     connection   SETUP, SPAWN, OPEN_GATE, SUBSCRIBE … -> on_request
+ *     task         a child at a gate, joined, failed, or gone through execve (its socket closed)
+ *     pipe         output of a container                -> its log
+ *     children     SIGCHLD: wait4, exits and their times
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -29,35 +30,68 @@
 #include <time.h>
 
 #include "child.h"
+#include "log.h"
 #include "sys.h"
 
 #define CHILD_NAMESPACES                                                                              \
 	((uint64_t)(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |      \
 		    CLONE_NEWNET | CLONE_NEWUSER))
 #define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
+#define QUEUE_MAX 4096	/* messages that a connection may leave unread before it is dropped */
 
 enum {	/* exit codes of podmon itself, for whoever reads its wait status */
-	EXIT_ENGINE_GONE = 0,
+	EXIT_UNBOUND = 0,
 	EXIT_NOT_A_SOCKET = 64,
 	EXIT_NO_LOOP = 71,
 };
 
-/* What the engine is still to be told of a task, as bits in the order of telling. */
-enum { TELL_SPAWNED = 1, TELL_PREPARE = 2, TELL_START = 4, TELL_RUNNING = 8, TELL_END = 16 };
-
-struct task {
-	struct task *next;
-	uint32_t id;
-	uint32_t tell;
-	pid_t pid;		/* 0: only an answer, there is no child */
-	int pidfd, sync;	/* -1 once handed over, closed */
-	bool exec_tried;
-	bool over;		/* there is no child (any more); `end` is final */
-	struct sp_message end;	/* type 0 until something of it is known */
+/* Whatever epoll watches; the first member of a larger struct. */
+struct source {
+	int fd;
+	void (*ready)(struct source *source, uint32_t events);
 };
 
+struct queued {
+	struct queued *next;
+	struct sp_message message;
+	int fd;			/* a copy, or -1 */
+};
+
+struct connection {
+	struct source source;
+	struct connection *next;
+	bool subscribed, bound, dead;
+	struct queued *queue, **tail;
+	unsigned int queued;
+};
+
+struct pipe {
+	struct source source;	/* fd is -1 once it has ended */
+	struct stream stream;
+};
+
+/* How far a child has come: a bit for each message that was due, in the order of telling. */
+enum { SPAWNED = 1, AT_PREPARE = 2, AT_START = 4, RUNNING = 8, ENDED = 16 };
+
+struct task {
+	struct source source;	/* the child's socket; fd is -1 once it closed */
+	struct task *next;
+	struct connection *owner;	/* NULL: the pod's */
+	uint32_t id, come;
+	pid_t pid;
+	int pidfd;
+	bool exec_tried;
+	char *record;		/* file name; NULL: none */
+	struct log *log;	/* NULL: its output is not ours to carry */
+	struct pipe stdout_pipe, stderr_pipe;
+	uint64_t started_ns;
+	struct sp_message end;	/* type 0 until it is known */
+};
+
+static struct connection *connections;
 static struct task *tasks;
-static int loop_fd, child_fd;
+static struct source listener = { .fd = -1 };
+static int loop_fd, self_fd, records_fd = -1;
 
 static uint64_t clock_ns(void)
 {
@@ -72,166 +106,392 @@ static uint64_t micros(struct timeval t)
 	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_usec;
 }
 
-static int watch(int fd, uint32_t events, void *what)
+/* Not a page left: the pod cannot go on, and its end is the engine's to see. */
+static void *must(void *memory)
 {
-	struct epoll_event event = { .events = events, .data.ptr = what };
-
-	return epoll_ctl(loop_fd, EPOLL_CTL_ADD, fd, &event);
+	if (!memory)
+		_exit(EXIT_NO_LOOP);
+	return memory;
 }
 
-static void await_room(bool wanted)
+static int watch(struct source *source)
 {
-	struct epoll_event event = { .events = EPOLLIN | (wanted ? EPOLLOUT : 0u), .data.ptr = &loop_fd };
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = source };
 
-	epoll_ctl(loop_fd, EPOLL_CTL_MOD, SP_CONTROL_FD, &event);
+	return epoll_ctl(loop_fd, EPOLL_CTL_ADD, source->fd, &event);
 }
 
-/* --- telling the engine ---------------------------------------------------------------------------------- */
+/* --- connections: telling --------------------------------------------------------------------------------- */
 
-/* 1: sent; 0: no room now.  An engine that is gone ends podmon. */
-static int tell(const struct sp_message *message, int fd)
+static void await_room(struct connection *connection, bool wanted)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)message, sizeof *message };
-	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct epoll_event event = { .events = EPOLLIN | (wanted ? EPOLLOUT : 0u), .data.ptr = connection };
 
-	if (fd >= 0) {
-		struct cmsghdr *cmsg;
+	epoll_ctl(loop_fd, EPOLL_CTL_MOD, connection->source.fd, &event);
+}
 
-		header.msg_control = control.space;
-		header.msg_controllen = sizeof control.space;
-		cmsg = CMSG_FIRSTHDR(&header);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof fd);
-		memcpy(CMSG_DATA(cmsg), &fd, sizeof fd);
-	}
+/* 1: sent; 0: no room now; -1: nobody there. */
+static int send_now(struct connection *connection, const struct sp_message *message, int fd)
+{
 	for (;;) {
-		if (sendmsg(SP_CONTROL_FD, &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		if (sys_send(connection->source.fd, message, sizeof *message, fd, MSG_DONTWAIT) >= 0)
 			return 1;
-		if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)
+		if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS)
 			return 0;
 		if (errno != EINTR)
-			_exit(EXIT_ENGINE_GONE);
+			return -1;
 	}
 }
 
-static struct sp_message message_of(const struct task *task, uint32_t what)
+/* Tell a connection something; what it has no room for now waits in its queue, so that no client holds up another. */
+static void tell(struct connection *connection, const struct sp_message *message, int fd)
 {
-	struct sp_message message = { .id = task->id };
+	struct queued *queued;
+	int sent = 0;
 
-	switch (what) {
-	case TELL_SPAWNED:
-		message.type = SP_SPAWNED;
-		break;
-	case TELL_PREPARE:
-		message.type = SP_AT_GATE;
-		message.gate = SP_GATE_PREPARE;
-		break;
-	case TELL_START:
-		message.type = SP_AT_GATE;
-		message.gate = SP_GATE_START;
-		break;
-	case TELL_RUNNING:
-		message.type = SP_RUNNING;
-		message.started_ns = task->end.started_ns;
-		break;
-	default:
-		return task->end;
+	if (connection->dead)
+		return;
+	if (!connection->queue)
+		sent = send_now(connection, message, fd);
+	if (sent)
+		connection->dead = sent < 0;
+	if (sent || connection->dead)
+		return;
+	if (connection->queued++ == QUEUE_MAX) {
+		connection->dead = true;	/* it can come again and be told all */
+		return;
 	}
-	return message;
+	queued = must(calloc(1, sizeof *queued));
+	*queued = (struct queued){ .message = *message, .fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0) };
+	if (!connection->queue)
+		await_room(connection, true);
+	*connection->tail = queued;
+	connection->tail = &queued->next;
 }
 
-/* True once the engine knows all there is to know. */
-static bool flush_task(struct task *task)
+static void drop_queued(struct connection *connection)
 {
-	for (uint32_t what = TELL_SPAWNED; what <= TELL_END; what <<= 1) {
-		struct sp_message message;
+	struct queued *queued = connection->queue;
 
-		if (!(task->tell & what))
-			continue;
-		message = message_of(task, what);
-		if (!tell(&message, what == TELL_SPAWNED ? task->pidfd : -1))
-			return false;
-		task->tell &= ~what;
-		if (what == TELL_SPAWNED) {
-			close(task->pidfd);
-			task->pidfd = -1;
-		}
-	}
-	return true;
+	connection->queue = queued->next;
+	if (!connection->queue)
+		connection->tail = &connection->queue;
+	connection->queued--;
+	if (queued->fd >= 0)
+		close(queued->fd);
+	free(queued);
 }
 
-static void flush(void)
+static void flush_queue(struct connection *connection)
 {
-	struct task **at = &tasks;
+	while (connection->queue) {
+		int sent = send_now(connection, &connection->queue->message, connection->queue->fd);
 
-	while (*at) {
-		struct task *task = *at;
-
-		if (!flush_task(task)) {
-			await_room(true);
+		if (!sent)
+			return;
+		if (sent < 0) {
+			connection->dead = true;
 			return;
 		}
-		if (!task->over) {
-			at = &task->next;
-			continue;
-		}
-		*at = task->next;
-		free(task);
+		drop_queued(connection);
 	}
-	await_room(false);
+	await_room(connection, false);
+}
+
+/* What is told of a task at one stage, to one connection. */
+static void tell_stage(struct connection *connection, const struct task *task, uint32_t stage)
+{
+	struct sp_message message = { .scope = task->owner ? SP_OF_CONNECTION : SP_OF_POD, .id = task->id };
+	int fd = -1;
+
+	if (stage == SPAWNED) {
+		message.type = SP_SPAWNED;
+		fd = task->pidfd;
+	} else if (stage == RUNNING) {
+		message.type = SP_RUNNING;
+		message.started_ns = task->started_ns;
+	} else if (stage == ENDED) {
+		message = task->end;
+	} else {
+		message.type = SP_AT_GATE;
+		message.gate = stage == AT_PREPARE ? SP_GATE_PREPARE : SP_GATE_START;
+	}
+	tell(connection, &message, fd);
+}
+
+static void come_to(struct task *task, uint32_t stage)
+{
+	struct connection *connection = connections;
+
+	task->come |= stage;
+	if (task->owner) {
+		tell_stage(task->owner, task, stage);
+		return;
+	}
+	for (; connection; connection = connection->next)
+		if (connection->subscribed)
+			tell_stage(connection, task, stage);
 }
 
 /* --- tasks ------------------------------------------------------------------------------------------------ */
 
-static struct task *find(uint32_t id)
+static struct task *find(const struct connection *owner, uint32_t id)
 {
 	struct task *task = tasks;
 
-	while (task && task->id != id)
+	while (task && (task->owner != owner || task->id != id))
 		task = task->next;
 	return task;
 }
 
-/* Appended, so that the engine is told of tasks in the order in which they came. */
-static struct task *new_task(uint32_t id)
+static void close_source(struct source *source)
 {
-	struct task **at = &tasks, *task = calloc(1, sizeof *task);
+	if (source->fd >= 0)
+		close(source->fd);	/* which also takes it out of the loop */
+	source->fd = -1;
+}
 
-	if (!task)
-		_exit(EXIT_NO_LOOP);	/* not a page left: the pod cannot go on, and its end is the engine's to see */
+static void free_task(struct task *task)
+{
+	struct task **at = &tasks;
+
+	while (*at != task)
+		at = &(*at)->next;
+	*at = task->next;
+	close_source(&task->source);
+	close_source(&task->stdout_pipe.source);
+	close_source(&task->stderr_pipe.source);
+	free(task->stdout_pipe.stream.rest);
+	free(task->stderr_pipe.stream.rest);
+	if (task->log)
+		log_close(task->log);
+	if (task->pidfd >= 0)
+		close(task->pidfd);
+	free(task->record);
+	free(task);
+}
+
+/* Appended, so that a subscriber is told of tasks in the order in which they came. */
+static struct task *new_task(struct connection *owner, uint32_t id)
+{
+	struct task **at = &tasks, *task = must(calloc(1, sizeof *task));
+
 	while (*at)
 		at = &(*at)->next;
 	*at = task;
-	task->id = id;
-	task->pidfd = task->sync = -1;
+	*task = (struct task){ .id = id, .owner = owner, .pidfd = -1, .source.fd = -1 };
+	task->stdout_pipe.source.fd = task->stderr_pipe.source.fd = -1;
 	return task;
+}
+
+/* Write how a child ended into its record: under another name first, so that it is there whole or not at all. */
+static void write_record(const struct task *task)
+{
+	const struct sp_message *end = &task->end;
+	char text[512], fresh[NAME_MAX + 1];
+	int fd, length;
+
+	if (!task->record || records_fd < 0)
+		return;
+	length = snprintf(text, sizeof text,
+			  "type %u\nop %u\ncall %u\nerr %d\ncode %u\nsignal %u\nran %u\nstarted_ns %llu\n"
+			  "finished_ns %llu\nuser_us %llu\nsystem_us %llu\nmax_rss_kib %llu\n",
+			  end->type, end->op, end->call, end->err, end->code, end->signal, end->ran,
+			  (unsigned long long)end->started_ns, (unsigned long long)end->finished_ns,
+			  (unsigned long long)end->user_us, (unsigned long long)end->system_us,
+			  (unsigned long long)end->max_rss_kib);
+	snprintf(fresh, sizeof fresh, "%s.new", task->record);
+	fd = openat(records_fd, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return;		/* a full disk: the end is kept in memory and told to whoever asks */
+	if (write(fd, text, (size_t)length) == length)
+		renameat(records_fd, fresh, records_fd, task->record);
+	else
+		unlinkat(records_fd, fresh, 0);
+	close(fd);
 }
 
 static void end_task(struct task *task, struct sp_message end)
 {
 	end.id = task->id;
+	end.scope = task->owner ? SP_OF_CONNECTION : SP_OF_POD;
 	task->end = end;
-	task->over = true;
-	task->tell |= TELL_END;
+	task->pid = 0;
+	write_record(task);
+	come_to(task, ENDED);
+	if (task->owner)
+		free_task(task);	/* the pod's are kept until they are forgotten */
 }
 
-static void refuse(uint32_t id, int err)
+/* --- output ----------------------------------------------------------------------------------------------- */
+
+static void on_output(struct source *source, uint32_t events)
 {
-	end_task(new_task(id), (struct sp_message){ .type = SP_REFUSED, .err = -err });
+	struct pipe *pipe = (struct pipe *)source;
+
+	(void)events;
+	if (!stream_carry(&pipe->stream, source->fd))
+		close_source(source);
+}
+
+/* Everybody who could write is dead: what is in the pipe now is all there will be. */
+static void drain(struct pipe *pipe)
+{
+	while (pipe->source.fd >= 0 && sys_readable(pipe->source.fd))
+		on_output(&pipe->source, EPOLLIN);
+}
+
+static void add_pipe(struct pipe *pipe, struct log *log, const char *tag, int fd)
+{
+	pipe->source = (struct source){ .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0), .ready = on_output };
+	pipe->stream = (struct stream){ .log = log, .tag = tag };
+	if (pipe->source.fd >= 0 && watch(&pipe->source))
+		close_source(&pipe->source);
+}
+
+/* --- children --------------------------------------------------------------------------------------------- */
+
+static void on_report(struct source *source, uint32_t events);
+
+/* The child's socket closed: it went through execve, or it is dead. */
+static void on_closed(struct task *task)
+{
+	close_source(&task->source);
+	if (!task->exec_tried || task->end.type)
+		return;
+	task->started_ns = clock_ns();
+	come_to(task, RUNNING);
+}
+
+static void on_joined(struct task *task, const struct report *report, int pidfd)
+{
+	const uint32_t gate = GATE_JOINED;
+
+	task->pid = report->pid;	/* what dies under the old number from here on is the stage before */
+	if (task->pidfd >= 0)
+		close(task->pidfd);
+	task->pidfd = pidfd;
+	(void)!send(task->source.fd, &gate, sizeof gate, MSG_DONTWAIT | MSG_NOSIGNAL);
+	come_to(task, SPAWNED);
+}
+
+static void on_terminal(struct task *task, int master)
+{
+	struct sp_message message = { .type = SP_TERMINAL, .scope = SP_OF_CONNECTION, .id = task->id };
+
+	if (task->owner)
+		tell(task->owner, &message, master);
+}
+
+/* One report of a child; false when there is none (yet, or any more). */
+static bool take_report(struct task *task)
+{
+	struct report report;
+	uint32_t count;
+	int fd = -1;
+	bool cut;
+	ssize_t got = sys_receive(task->source.fd, &report, sizeof report, &fd, 1, &count, &cut);
+
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (got != sizeof report) {	/* 0; or ECONNRESET where it left a gate's opening unread */
+		on_closed(task);
+		return false;
+	}
+	if (report.type == REPORT_JOINED && count) {
+		on_joined(task, &report, fd);
+		return true;
+	}
+	if (report.type == REPORT_AT_GATE)
+		come_to(task, report.gate == SP_GATE_PREPARE ? AT_PREPARE : AT_START);
+	else if (report.type == REPORT_TERMINAL && count)
+		on_terminal(task, fd);
+	else if (report.type == REPORT_EXEC)
+		task->exec_tried = true;
+	else if (report.type == REPORT_FAILED)
+		task->end = (struct sp_message){
+			.type = SP_FAILED, .op = report.op, .call = report.call, .err = report.err };
+	if (count)
+		close(fd);
+	return true;
+}
+
+static void on_report(struct source *source, uint32_t events)
+{
+	(void)events;
+	take_report((struct task *)source);
+}
+
+/* The child with this pid has ended.  Its last words are read before its end is told: a stage that has handed over to
+ * another process (JOINED) is then no longer the one that ended. */
+static void on_end(struct task *task, pid_t pid, int status, const struct rusage *usage)
+{
+	struct sp_message end = { .type = SP_EXITED, .finished_ns = clock_ns() };
+
+	while (task->source.fd >= 0 && take_report(task))
+		;
+	if (task->pid != pid)
+		return;
+	close_source(&task->source);
+	drain(&task->stdout_pipe);
+	drain(&task->stderr_pipe);
+	if (task->end.type == SP_FAILED) {
+		end_task(task, task->end);
+		return;
+	}
+	end.ran = task->exec_tried;
+	end.started_ns = task->started_ns;
+	end.code = WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 0;
+	end.signal = WIFSIGNALED(status) ? (uint32_t)WTERMSIG(status) : 0;
+	end.user_us = micros(usage->ru_utime);
+	end.system_us = micros(usage->ru_stime);
+	end.max_rss_kib = (uint64_t)usage->ru_maxrss;
+	end_task(task, end);
+}
+
+static void on_child(struct source *source, uint32_t events)
+{
+	struct signalfd_siginfo info;
+	struct rusage usage;
+	int status;
+	pid_t pid;
+
+	(void)events;
+	(void)!read(source->fd, &info, sizeof info);	/* one may stand for many */
+	while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
+		struct task *task = tasks;
+
+		while (task && task->pid != pid)
+			task = task->next;
+		if (task)
+			on_end(task, pid, status, &usage);
+	}
 }
 
 /* --- requests --------------------------------------------------------------------------------------------- */
 
 struct request {
+	struct connection *from;
 	struct sp_message message;
 	int fds[SP_MAX_FDS + 1];	/* the spec, then its own */
 	uint32_t nfds;
 };
+
+static void refuse(const struct request *request, int err)
+{
+	struct sp_message message = { .type = SP_REFUSED, .scope = request->message.scope,
+				      .id = request->message.id, .err = -err };
+
+	tell(request->from, &message, -1);
+}
+
+static void reply_ready(const struct request *request)
+{
+	struct sp_message message = { .type = SP_READY, .scope = request->message.scope,
+				      .id = request->message.id, .code = SP_PROTOCOL };
+
+	tell(request->from, &message, self_fd);
+}
 
 /* The spec in the first fd of a request, mapped and checked; NULL with *err set.  It must be sealed, or its
  * sender could change it under our eyes. */
@@ -269,24 +529,51 @@ static void unmap_spec(const struct sp_spec *spec)
 	munmap((void *)(uintptr_t)spec, spec->size);
 }
 
+/* A copy of the fd that the spec has at `index`; -1 for none. */
+static int spec_fd(const struct request *request, int32_t index)
+{
+	return index == SP_NO_FD ? -1 : fcntl(request->fds[1 + index], F_DUPFD_CLOEXEC, 0);
+}
+
+static void on_connect(struct source *source, uint32_t events);
+
+/* Here, not in the engine, whose process the kernel would otherwise show to clients as the one they talk to. */
+static int start_listening(const struct request *request, const struct sp_spec *spec)
+{
+	if (spec->listener == SP_NO_FD)
+		return 0;
+	listener = (struct source){ .fd = spec_fd(request, spec->listener), .ready = on_connect };
+	return listener.fd < 0 || listen(listener.fd, 16) || watch(&listener) ? -errno : 0;
+}
+
 static void on_setup(const struct request *request)
 {
-	struct sp_message end = { .type = SP_READY, .code = SP_PROTOCOL };
 	struct walk walk = { .fds = request->fds + 1, .sync = -1, .root = -1 };
 	int err;
 
 	walk.spec = map_spec(request, &err);
 	if (!walk.spec) {
-		refuse(request->message.id, err);
+		refuse(request, err);
 		return;
 	}
 	err = walk_ops(&walk);
-	if (err < 0)
-		end = (struct sp_message){ .type = SP_FAILED, .op = walk.op, .call = walk.call, .err = -err };
+	if (err < 0) {
+		struct sp_message failed = { .type = SP_FAILED, .scope = request->message.scope,
+					     .id = request->message.id, .op = walk.op, .call = walk.call, .err = -err };
+
+		tell(request->from, &failed, -1);
+	} else {
+		records_fd = spec_fd(request, walk.spec->records);
+		request->from->bound = walk.spec->bound;
+		err = start_listening(request, walk.spec);
+		if (err)
+			refuse(request, err);
+		else
+			reply_ready(request);
+	}
 	if (walk.root >= 0)
 		close(walk.root);
 	unmap_spec(walk.spec);
-	end_task(new_task(request->message.id), end);
 }
 
 /* clone3 like fork.  0 in the child; in podmon the pid with *pidfd set, or -errno. */
@@ -307,6 +594,18 @@ static pid_t clone_child(const struct request *request, const struct sp_spec *sp
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 
+static void prepare_log(const struct request *request, const struct sp_spec *spec, struct task *task)
+{
+	if (spec->record_name)
+		task->record = must(strdup(spec_string(spec, spec->record_name)));
+	if (spec->log_dir == SP_NO_FD)
+		return;
+	task->log = must(log_open(spec_fd(request, spec->log_dir), spec_string(spec, spec->log_name), spec->log_size,
+				  spec->log_files));
+	add_pipe(&task->stdout_pipe, task->log, "stdout", request->fds[1 + spec->log_stdout]);
+	add_pipe(&task->stderr_pipe, task->log, "stderr", request->fds[1 + spec->log_stderr]);
+}
+
 static int spawn(const struct request *request, const struct sp_spec *spec, struct task *task)
 {
 	struct walk walk = { .spec = spec, .fds = request->fds + 1, .root = -1 };
@@ -319,177 +618,193 @@ static int spawn(const struct request *request, const struct sp_spec *spec, stru
 	if (!task->pid)
 		child_main(&walk);
 	close(sync[1]);
-	if (task->pid < 0 || watch(sync[0], EPOLLIN, task)) {
+	task->source = (struct source){ .fd = sync[0], .ready = on_report };
+	if (task->pid < 0 || watch(&task->source)) {
 		int err = task->pid < 0 ? (int)task->pid : -errno;
 
-		close(sync[0]);		/* a child that was made ends at its first gate or report */
+		close_source(&task->source);	/* a child that was made ends at its first gate or report */
 		return err;
 	}
-	task->sync = sync[0];
-	task->tell = TELL_SPAWNED;
+	prepare_log(request, spec, task);
+	come_to(task, SPAWNED);
 	return 0;
 }
 
 static void on_spawn(const struct request *request)
 {
-	uint32_t id = request->message.id;
+	bool of_pod = request->message.scope == SP_OF_POD;
+	struct connection *owner = of_pod ? NULL : request->from;
 	const struct sp_spec *spec;
 	struct task *task;
 	int err;
 
-	if (find(id)) {
-		refuse(id, -EEXIST);
+	if (find(owner, request->message.id)) {
+		refuse(request, -EEXIST);
 		return;
 	}
 	spec = map_spec(request, &err);
 	if (!spec) {
-		refuse(id, err);
+		refuse(request, err);
 		return;
 	}
-	task = new_task(id);
+	task = new_task(owner, request->message.id);
 	err = spec->clone_flags & ~CHILD_NAMESPACES ? -EINVAL : spawn(request, spec, task);
-	if (err) {
-		task->pid = 0;
+	if (err)
 		end_task(task, (struct sp_message){
 				       .type = SP_FAILED, .op = spec->nops, .call = SP_CALL_CLONE3, .err = -err });
-	}
 	unmap_spec(spec);
+}
+
+static struct task *task_of(const struct request *request)
+{
+	return find(request->message.scope == SP_OF_POD ? NULL : request->from, request->message.id);
 }
 
 static void on_open_gate(const struct request *request)
 {
-	struct task *task = find(request->message.id);
+	struct task *task = task_of(request);
 	uint32_t gate = request->message.gate;
 
-	/* A child that has ended meanwhile is no error: its end is on its way to the engine. */
-	if (task && task->sync >= 0)
-		(void)!send(task->sync, &gate, sizeof gate, MSG_DONTWAIT | MSG_NOSIGNAL);
+	/* A child that has ended meanwhile is no error: its end is on its way. */
+	if (task && task->source.fd >= 0)
+		(void)!send(task->source.fd, &gate, sizeof gate, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* The kernel puts all fds of a message into one control message, the first. */
-static void take_fds(struct request *request, struct msghdr *header)
+static void on_subscribe(const struct request *request)
 {
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(header);
-	size_t size;
+	struct task *task;
 
-	if (!cmsg || cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-		return;
-	size = cmsg->cmsg_len - CMSG_LEN(0);
-	memcpy(request->fds, CMSG_DATA(cmsg), size);
-	request->nfds = (uint32_t)(size / sizeof(int));
+	for (task = tasks; task; task = task->next)
+		for (uint32_t stage = SPAWNED; stage <= ENDED && !task->owner; stage <<= 1)
+			if (task->come & stage)
+				tell_stage(request->from, task, stage);
+	request->from->subscribed = true;
+	reply_ready(request);
 }
 
-static void on_request(void)
+static void on_forget(const struct request *request)
+{
+	struct task *task = task_of(request);
+
+	if (!task || task->owner || !(task->come & ENDED)) {
+		refuse(request, task ? -EBUSY : -ENOENT);
+		return;
+	}
+	free_task(task);
+}
+
+static void on_reopen(const struct request *request)
+{
+	struct task *task = task_of(request);
+
+	if (!task || !task->log)
+		refuse(request, -ENOENT);
+	else
+		log_reopen(task->log);
+}
+
+static void (*const requests[])(const struct request *request) = {
+	[SP_SETUP] = on_setup,		[SP_SPAWN] = on_spawn,	 [SP_OPEN_GATE] = on_open_gate,
+	[SP_SUBSCRIBE] = on_subscribe,	[SP_FORGET] = on_forget, [SP_REOPEN] = on_reopen,
+};
+
+/* --- connections: hearing ---------------------------------------------------------------------------------- */
+
+/* Its execs live on, but there is nobody to tell of them. */
+static void close_connection(struct connection *connection)
+{
+	struct connection **at = &connections;
+	struct task *task, *next;
+
+	while (*at != connection)
+		at = &(*at)->next;
+	*at = connection->next;
+	while (connection->queue)
+		drop_queued(connection);
+	close_source(&connection->source);
+	for (task = tasks; task; task = next) {
+		next = task->next;
+		if (task->owner == connection)
+			free_task(task);
+	}
+	free(connection);
+}
+
+static void on_request(struct connection *connection)
 {
 	static struct request request;
-	static union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof request.fds)];
-	} control;
-	struct iovec iov = { &request.message, sizeof request.message };
-	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t got;
+	bool cut;
 
-	header.msg_control = control.space;
-	header.msg_controllen = CMSG_LEN(sizeof request.fds);	/* the padding of CMSG_SPACE has room for one fd more */
-	request.nfds = 0;
-	got = recvmsg(SP_CONTROL_FD, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	got = sys_receive(connection->source.fd, &request.message, sizeof request.message, request.fds, SP_MAX_FDS + 1,
+			  &request.nfds, &cut);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (got <= 0)
-		_exit(EXIT_ENGINE_GONE);
-	take_fds(&request, &header);
-	if (header.msg_flags & MSG_CTRUNC)	/* there is room for all fds a spec may have, so it is our limit of fds */
-		refuse(request.message.id, -EMFILE);
-	else if (got != sizeof request.message || header.msg_flags & MSG_TRUNC)
-		refuse(0, -EBADMSG);
-	else if (request.message.type == SP_SETUP)
-		on_setup(&request);
-	else if (request.message.type == SP_SPAWN)
-		on_spawn(&request);
-	else if (request.message.type == SP_OPEN_GATE)
-		on_open_gate(&request);
+	if (got <= 0 && !request.nfds) {
+		connection->dead = true;
+		return;
+	}
+	request.from = connection;
+	if (cut)	/* there is room for all fds that a spec may have, so it is our limit of fds */
+		refuse(&request, -EMFILE);
+	else if (got != sizeof request.message)
+		refuse(&request, -EBADMSG);
+	else if (request.message.type >= sizeof requests / sizeof *requests || !requests[request.message.type])
+		refuse(&request, -EINVAL);
 	else
-		refuse(request.message.id, -EINVAL);
+		requests[request.message.type](&request);
 	for (uint32_t i = 0; i < request.nfds; i++)
 		close(request.fds[i]);
 }
 
-/* --- children --------------------------------------------------------------------------------------------- */
-
-static void on_closed(struct task *task)
+static void on_connection(struct source *source, uint32_t events)
 {
-	/* A child forked a moment ago holds copies of our fds still: close alone would leave this one watched. */
-	epoll_ctl(loop_fd, EPOLL_CTL_DEL, task->sync, NULL);
-	close(task->sync);
-	task->sync = -1;
-	if (!task->exec_tried || task->end.type)
+	struct connection *connection = (struct connection *)source;
+
+	if (events & EPOLLOUT)
+		flush_queue(connection);
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !connection->dead)
+		on_request(connection);
+}
+
+static int add_connection(int fd)
+{
+	struct connection *connection = must(calloc(1, sizeof *connection));
+
+	connection->source = (struct source){ .fd = fd, .ready = on_connection };
+	connection->tail = &connection->queue;
+	connection->next = connections;
+	connections = connection;
+	return watch(&connection->source);
+}
+
+/* Only root may ask: what it asks for runs as root. */
+static void on_connect(struct source *source, uint32_t events)
+{
+	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC);
+	struct ucred peer;
+	socklen_t length = sizeof peer;
+
+	(void)events;
+	if (fd < 0)
 		return;
-	task->end.started_ns = clock_ns();
-	task->tell |= TELL_RUNNING;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) || peer.uid)
+		close(fd);
+	else if (add_connection(fd))
+		connections->dead = true;
 }
 
-/* One report of a child; false when there is none (yet, or any more). */
-static bool on_report(struct task *task)
+/* Connections are closed here alone, between two events: no function finds its own gone. */
+static void bury_the_dead(void)
 {
-	struct report report;
-	ssize_t got = recv(task->sync, &report, sizeof report, MSG_DONTWAIT);
+	struct connection *connection, *next;
 
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	if (got < 0 && errno == ECONNRESET)	/* it left a gate's opening unread; what it said comes after this */
-		return true;
-	if (got != sizeof report) {
-		on_closed(task);
-		return false;
-	}
-	if (report.type == REPORT_AT_GATE)
-		task->tell |= report.gate == SP_GATE_PREPARE ? TELL_PREPARE : TELL_START;
-	else if (report.type == REPORT_EXEC)
-		task->exec_tried = true;
-	else
-		task->end = (struct sp_message){
-			.type = SP_FAILED, .op = report.op, .call = report.call, .err = report.err };
-	return true;
-}
-
-static void on_end(struct task *task, int status, const struct rusage *usage)
-{
-	struct sp_message end = { .type = SP_EXITED };
-
-	while (task->sync >= 0 && on_report(task))	/* it is dead: all it said is there, and then the end */
-		;
-	task->pid = 0;
-	if (task->end.type == SP_FAILED) {
-		end_task(task, task->end);
-		return;
-	}
-	end.ran = task->exec_tried;
-	end.started_ns = task->end.started_ns;
-	end.finished_ns = clock_ns();	/* after the reading above, which may be what set started_ns */
-	end.code = WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 0;
-	end.signal = WIFSIGNALED(status) ? (uint32_t)WTERMSIG(status) : 0;
-	end.user_us = micros(usage->ru_utime);
-	end.system_us = micros(usage->ru_stime);
-	end.max_rss_kib = (uint64_t)usage->ru_maxrss;
-	end_task(task, end);
-}
-
-static void on_child(void)
-{
-	struct signalfd_siginfo info;
-	struct rusage usage;
-	int status;
-	pid_t pid;
-
-	(void)!read(child_fd, &info, sizeof info);	/* one may stand for many */
-	while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
-		struct task *task = tasks;
-
-		while (task && task->pid != pid)
-			task = task->next;
-		if (task)
-			on_end(task, status, &usage);
+	for (connection = connections; connection; connection = next) {
+		next = connection->next;
+		if (connection->dead && connection->bound)
+			_exit(EXIT_UNBOUND);
+		if (connection->dead)
+			close_connection(connection);
 	}
 }
 
@@ -497,6 +812,7 @@ static void on_child(void)
 
 static void prepare(void)
 {
+	static struct source children = { .ready = on_child };
 	struct sockaddr peer;
 	socklen_t length = sizeof peer;
 	sigset_t all, child;
@@ -511,10 +827,11 @@ static void prepare(void)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
-	child_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	children.fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 	loop_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (child_fd < 0 || loop_fd < 0 || fcntl(SP_CONTROL_FD, F_SETFD, FD_CLOEXEC) ||
-	    watch(SP_CONTROL_FD, EPOLLIN, &loop_fd) || watch(child_fd, EPOLLIN, &child_fd))
+	self_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (children.fd < 0 || loop_fd < 0 || self_fd < 0 || fcntl(SP_CONTROL_FD, F_SETFD, FD_CLOEXEC) ||
+	    add_connection(SP_CONTROL_FD) || watch(&children))
 		_exit(EXIT_NO_LOOP);
 }
 
@@ -523,18 +840,13 @@ int main(void)
 	prepare();
 	for (;;) {
 		struct epoll_event event;
-		int count = epoll_wait(loop_fd, &event, 1, -1);
+		int count = epoll_wait(loop_fd, &event, 1, -1);	/* one at a time: what it does may close others */
+		struct source *source = event.data.ptr;
 
 		if (count < 0 && errno != EINTR)
 			_exit(EXIT_NO_LOOP);
-		if (count <= 0)
-			continue;
-		if (event.data.ptr == &child_fd)
-			on_child();
-		else if (event.data.ptr != &loop_fd)
-			on_report(event.data.ptr);
-		else if (event.events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-			on_request();
-		flush();
+		if (count > 0)
+			source->ready(source, event.events);
+		bury_the_dead();
 	}
 }

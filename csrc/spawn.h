@@ -1,12 +1,13 @@
 /*
- * The contract between the engine, the extension and podmon: read by C with #include and by Python with
+ * The contract between engine, clients, the extension and podmon: read by C with #include and by Python with
  * ffi.cdef(), so every number and name is typed once.  cffi refuses guards, includes, attributes and asserts:
- * they live in the .c files.  A change to anything that crosses the socket raises SP_PROTOCOL.
+ * they live in the .c files.  A change to anything that crosses a socket raises SP_PROTOCOL.
  *
- * How a container comes to life (engine -> podmon over a SOCK_SEQPACKET pair, podmon -> child by clone3):
+ * podmon takes requests over SOCK_SEQPACKET connections: one that it is born with, and any that root opens to its
+ * listener afterwards.  How a container comes to life:
  *
  *   engine                          podmon                             child
- *   SETUP spec ------------------>  walks the pod's ops in itself
+ *   SETUP spec ------------------>  walks the pod's ops in itself, listens
  *        <------------------ READY
  *   SPAWN id, spec, fds --------->  clone3 ------------------------->  walks the container's ops
  *        <--------- SPAWNED, pidfd
@@ -18,15 +19,21 @@
  *   OPEN_GATE id ---------------->  ------------------------------->
  *                                                          <- closed   execve worked: the socket is CLOEXEC
  *        <----------------- RUNNING
- *                                   SIGCHLD, wait4
+ *                                   SIGCHLD, wait4; record written
  *        <------------------ EXITED
+ *   FORGET id ------------------->  drops what it knows of the child
  *
  * An op that fails ends the walk: {op, call, errno} goes back as FAILED in the place of RUNNING and EXITED.
  * A gate may be opened before the child has come to it.
+ *
+ * A child belongs to the pod (a container) or to the connection that asked for it (an exec).  What becomes of the pod's
+ * is told to every connection that has subscribed; SUBSCRIBE tells first all that has happened so far, in the same
+ * messages, then READY: so a new engine learns of a pod what the old one knew.  A connection that closes ends
+ * nothing but the telling.
  */
 
 #define SP_MAGIC 0x73706f64
-#define SP_PROTOCOL 1
+#define SP_PROTOCOL 2
 #define SP_MAX_FDS 128
 #define SP_MAX_SPEC 8388608
 #define SP_MAX_OPS 4096
@@ -59,6 +66,8 @@ enum sp_op_kind {
 	SP_OP_UMASK,
 	SP_OP_IDS,
 	SP_OP_CAPS,
+	SP_OP_TTY,
+	SP_OP_FORK,
 	SP_OP_EXEC,
 	SP_OP_COUNT
 };
@@ -130,18 +139,36 @@ struct sp_spec {
 	uint32_t nops;
 	uint32_t strings;	/* bytes */
 	uint32_t nfds;		/* how many fds came with it */
-	int32_t cgroup;		/* index of the cgroup directory's fd; SP_NO_FD: podmon's own cgroup */
-	uint32_t reserved;
+	int32_t cgroup;		/* SPAWN: the cgroup directory to be born in; SP_NO_FD: podmon's own */
+	int32_t listener;	/* SETUP: a bound SOCK_SEQPACKET socket on which podmon is to listen */
+	int32_t records;	/* SETUP: the directory in which podmon writes how the pod's children ended */
+	int32_t log_dir;	/* SPAWN: the directory for the log; SP_NO_FD: podmon carries no output */
+	int32_t log_stdout;	/* SPAWN: read ends of the pipes whose write ends the ops use; not blocking */
+	int32_t log_stderr;
+	uint32_t log_name;	/* offset of the log's file name */
+	uint32_t record_name;	/* offset of the file name of the child's record; 0: none */
+	uint32_t log_files;	/* how many files of a log are kept, the one being written included */
+	uint32_t bound;		/* SETUP: podmon ends when the connection that sent this closes */
+	uint64_t log_size;	/* bytes at which a log is rotated */
 	uint64_t clone_flags;	/* the namespaces that clone3 makes for the child */
+};
+
+enum sp_scope {
+	SP_OF_POD,		/* a container: outlives the connection, told to all subscribers */
+	SP_OF_CONNECTION	/* an exec: its ids are the connection's own */
 };
 
 enum sp_message_type {
 	SP_SETUP = 1,		/* engine to podmon: fds are the spec, then the spec's own */
 	SP_SPAWN,		/* likewise; id names the child from now on */
 	SP_OPEN_GATE,		/* id, gate */
-	SP_READY,		/* podmon to engine: the pod's ops are done; code is podmon's SP_PROTOCOL */
-	SP_SPAWNED,		/* id; its pidfd comes along */
+	SP_SUBSCRIBE,
+	SP_FORGET,		/* id of a child of the pod that has ended */
+	SP_REOPEN,		/* id: somebody has renamed the child's log */
+	SP_READY,		/* podmon to engine: done; code is podmon's SP_PROTOCOL, its pidfd comes along */
+	SP_SPAWNED,		/* id; its pidfd comes along; again where another process goes on (SP_OP_FORK) */
 	SP_AT_GATE,		/* id, gate */
+	SP_TERMINAL,		/* id; the master of its new terminal comes along */
 	SP_RUNNING,		/* id, started_ns: execve worked */
 	SP_FAILED,		/* id, op, call, err: an op failed; nothing of the child is left */
 	SP_EXITED,		/* id, code or signal, times; ran is 0 where it was killed before execve */
@@ -150,6 +177,7 @@ enum sp_message_type {
 
 struct sp_message {
 	uint32_t type;		/* enum sp_message_type */
+	uint32_t scope;		/* enum sp_scope */
 	uint32_t id;
 	uint32_t op;		/* index into the spec's ops */
 	uint32_t call;		/* enum sp_call */
@@ -158,7 +186,6 @@ struct sp_message {
 	uint32_t code;		/* exit code */
 	uint32_t signal;	/* the signal that ended it, or 0 */
 	uint32_t ran;
-	uint32_t reserved;
 	uint64_t started_ns;	/* CLOCK_REALTIME */
 	uint64_t finished_ns;
 	uint64_t user_us;	/* processor time of the container's first process and what it reaped */

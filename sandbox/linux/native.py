@@ -56,6 +56,7 @@ OP = _enum("sp_op_kind", "SP_OP_")
 CALL_NAMES = {value: name.lower() for name, value in _enum("sp_call", "SP_CALL_").items()}
 GATE = _enum("sp_gate", "SP_GATE_")
 MESSAGE = _enum("sp_message_type", "SP_")
+SCOPE = _enum("sp_scope", "SP_")
 PROTOCOL: int = lib.SP_PROTOCOL
 MAX_FDS: int = lib.SP_MAX_FDS
 MAX_SPEC: int = lib.SP_MAX_SPEC
@@ -222,21 +223,19 @@ def decode_message(data: bytes) -> Any:
     return message
 
 
-def encode_spec(rows: list[dict[str, int]], strings: bytes, *, nfds: int, cgroup: int, clone_flags: int) -> bytes:
-    """A spawn spec as podmon reads it: header, ops, string table."""
+def encode_spec(rows: list[dict[str, int]], strings: bytes, **fields: int) -> bytes:
+    """A spawn spec as podmon reads it: header, ops, string table.  An fd that `fields` leave out is none."""
     ops = ffi.new("struct sp_op[]", rows)
-    size = ffi.sizeof("struct sp_spec") + ffi.sizeof(ops) + len(strings)
     header = ffi.new(
         "struct sp_spec *",
         {
             "magic": lib.SP_MAGIC,
             "protocol": PROTOCOL,
-            "size": size,
+            "size": ffi.sizeof("struct sp_spec") + ffi.sizeof(ops) + len(strings),
             "nops": len(rows),
             "strings": len(strings),
-            "nfds": nfds,
-            "cgroup": cgroup,
-            "clone_flags": clone_flags,
+            **dict.fromkeys(("cgroup", "listener", "records", "log_dir", "log_stdout", "log_stderr"), NO_FD),
+            **fields,
         },
     )
     return bytes(ffi.buffer(header)) + bytes(ffi.buffer(ops)) + strings

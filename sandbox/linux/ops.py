@@ -24,6 +24,22 @@ from sandbox.linux import native
 
 
 @dataclass(frozen=True)
+class Log:
+    """Where podmon writes a child's output: file `name` in the directory behind fd `directory`.
+
+    `stdout` and `stderr` are the read ends, not blocking, of the pipes whose write ends the ops use.  The log is
+    rotated at `size` bytes; `files` of it are kept, the one being written included.
+    """
+
+    directory: int
+    name: str
+    stdout: int
+    stderr: int
+    size: int = 10 << 20
+    files: int = 5
+
+
+@dataclass(frozen=True)
 class Spec:
     """An encoded list: `data` for the memfd, and the fds to send with it, in the order that `data` counts on."""
 
@@ -67,6 +83,9 @@ class _Encoder:
         if fd not in self.fds:
             self.fds.append(fd)
         return self.fds.index(fd)
+
+    def optional_fd(self, fd: int | None) -> int:
+        return native.NO_FD if fd is None else self.fd(fd)
 
     def add(self, kind: str, *, fd: int = native.NO_FD, **fields: int) -> None:
         self.rows.append({"kind": native.OP[kind], "fd": fd, **fields})
@@ -534,6 +553,37 @@ class Caps(Op):
 
 
 @dataclass(frozen=True)
+class Tty(Op):
+    """Make a new terminal of the container's own devpts fds 0 to 2; its master goes to whoever asked for the spawn."""
+
+    step = "make terminal"
+
+    @property
+    def path(self) -> str:
+        return "/dev/ptmx"
+
+    def describe(self) -> str:
+        return "make a terminal from /dev/ptmx and use it as fds 0 to 2"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("TTY")
+
+
+@dataclass(frozen=True)
+class Fork(Op):
+    """Go on as a child in the pid namespace that was entered before, in a session of its own; this process ends."""
+
+    terminal: bool = False  # fd 0 becomes its controlling terminal
+    step = "join"
+
+    def describe(self) -> str:
+        return "go on inside the pid namespace" + (", with fd 0 as the terminal" if self.terminal else "")
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("FORK", flags=int(self.terminal))
+
+
+@dataclass(frozen=True)
 class Exec(Op):
     """Run the program; a name without "/" is looked up in the PATH of `env` ("KEY=value" each)."""
 
@@ -569,33 +619,69 @@ class Exec(Op):
         )
 
 
-def encode(ops: Sequence[Op], *, clone_flags: int = 0, cgroup: int | None = None) -> Spec:
-    """The spawn spec of `ops` for a child in new namespaces `clone_flags`, born in the cgroup behind fd `cgroup`.
+def encode_setup(ops: Sequence[Op], *, listener: int | None, records: int | None, bound: bool) -> Spec:
+    """The spec of what podmon does in itself.
 
-    Raises Unsupported where the list is larger than podmon takes.
+    `listener` is a bound socket for it to listen on, `records` the directory for its children's ends, both as fds;
+    with `bound` podmon ends, and the pod with it, when the connection that it gets this from closes.
     """
+    encoder = _encoded(ops)
+    return _finish(
+        encoder, listener=encoder.optional_fd(listener), records=encoder.optional_fd(records), bound=int(bound)
+    )
+
+
+def encode(
+    ops: Sequence[Op], *, clone_flags: int = 0, cgroup: int | None = None, record: str = "", log: Log | None = None
+) -> Spec:
+    """The spec of a child in new namespaces `clone_flags`, born in the cgroup behind fd `cgroup`.
+
+    `record` is the name under which podmon writes how it ended.  Raises Unsupported where the list is larger than
+    podmon takes.
+    """
+    encoder = _encoded(ops)
+    fields = {
+        "cgroup": encoder.optional_fd(cgroup),
+        "clone_flags": clone_flags,
+        "record_name": encoder.string(record) if record else 0,
+    }
+    if log is not None:
+        fields |= {
+            "log_dir": encoder.fd(log.directory),
+            "log_stdout": encoder.fd(log.stdout),
+            "log_stderr": encoder.fd(log.stderr),
+            "log_name": encoder.string(log.name),
+            "log_size": log.size,
+            "log_files": log.files,
+        }
+    return _finish(encoder, **fields)
+
+
+def _encoded(ops: Sequence[Op]) -> _Encoder:
     encoder = _Encoder()
-    cgroup_index = native.NO_FD if cgroup is None else encoder.fd(cgroup)
     for op in ops:
         op.encode(encoder)
+    return encoder
+
+
+def _finish(encoder: _Encoder, **fields: int) -> Spec:
     if len(encoder.fds) > native.MAX_FDS:
         raise Unsupported(f"a container with {len(encoder.fds)} mounts", needs=f"at most {native.MAX_FDS} of them")
-    data = native.encode_spec(
-        encoder.rows,
-        bytes(encoder.strings),
-        nfds=len(encoder.fds),
-        cgroup=cgroup_index,
-        clone_flags=clone_flags,
-    )
+    data = native.encode_spec(encoder.rows, bytes(encoder.strings), nfds=len(encoder.fds), **fields)
     if len(data) > native.MAX_SPEC:
         raise Unsupported("a container whose command and env are this long", needs=f"at most {native.MAX_SPEC} bytes")
     return Spec(data, tuple(encoder.fds))
 
 
 def failure(ops: Sequence[Op], *, index: int, call: int, number: int) -> SpawnError:
-    """The error for an op that podmon reported as failed; an index past the end means the clone itself."""
+    """The error for an op that podmon reported as failed.
+
+    An index past the end means the clone itself; without a list (it was another engine's) the index has to do.
+    """
     name = native.CALL_NAMES.get(call, str(call))
-    if index >= len(ops):
+    if index < len(ops):
+        op = ops[index]
+        return SpawnError(number, op=op.describe(), call=name, step=op.step, filename=op.path, hint=op.hint(number))
+    if ops:
         return SpawnError(number, op="clone the child", call=name, step="clone")
-    op = ops[index]
-    return SpawnError(number, op=op.describe(), call=name, step=op.step, filename=op.path, hint=op.hint(number))
+    return SpawnError(number, op=f"op {index}", call=name, step=f"op {index}")

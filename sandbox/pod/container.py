@@ -20,6 +20,7 @@ from sandbox.linux.ops import (
     Chdir,
     Exec,
     Fd,
+    Fork,
     Gate,
     Hostname,
     Ids,
@@ -34,8 +35,10 @@ from sandbox.linux.ops import (
     ReadOnly,
     Root,
     Session,
+    SetNs,
     Signals,
     Symlink,
+    Tty,
     Umask,
     Unshare,
 )
@@ -179,5 +182,37 @@ def compile_container(spec: ContainerSpec, prepared: Prepared) -> list[Op]:
         # Last but one: everything above needs more than what is left after it.
         Caps(default_caps, default_caps),
         Signals(),
+        Exec(spec.argv, tuple(f"{name}={value}" for name, value in spec.env.items())),
+    ]
+
+
+@dataclass(frozen=True)
+class ExecSpec:
+    """A further program in a container that runs: as `kubectl exec`."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = "/"
+
+
+def compile_exec(spec: ExecSpec, *, init: int, stdio: tuple[int, int, int] | None) -> list[Op]:
+    """The list that runs a program in the namespaces of the container whose first process is behind pidfd `init`.
+
+    `stdio` are ends of pipes or sockets made for it; None makes a terminal of the container's.  The process that
+    enters gives up all privileges before `Fork`: in the container's pid namespace nothing appears that could be
+    robbed of any, and being podmon's copy it cannot be ptraced before its execve either.
+    """
+    caps = security.capability_bits(security.DEFAULT_CAPABILITIES)
+    names = ("stdin", "stdout", "stderr")
+    fds: list[Op] = [Tty()] if stdio is None else [Fd(fd, number, names[number]) for number, fd in enumerate(stdio)]
+    return [
+        SetNs(init, native.CLONE_NEWNS | native.CLONE_NEWPID | native.CLONE_NEWCGROUP, "the container"),
+        *fds,
+        Chdir(spec.cwd),
+        Umask(0o022),
+        Ids(),
+        Caps(caps, caps),
+        Signals(),
+        Fork(terminal=stdio is None),
         Exec(spec.argv, tuple(f"{name}={value}" for name, value in spec.env.items())),
     ]

@@ -1,4 +1,4 @@
-"""The engine's side of a podmon: clone it, give it specs, hear what becomes of them.
+"""The client's side of a podmon: clone it or connect to it, give it specs, hear what becomes of them.
 
 The wire is described in csrc/spawn.h.  This module knows messages and ops, but neither manifests nor files; what
 a container is made of is decided in sandbox.pod.container.
@@ -11,15 +11,18 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
-from sandbox.errors import KernelError, SandboxError, WrongState
+from sandbox.errors import KernelError, NotFound, SandboxError, WrongState
 from sandbox.linux import native, ops
 from sandbox.linux.ops import Op
 from sandbox.status import ExitStatus
+
+SOCKET = "podmon.sock"  # in the pod's directory
 
 _SHARED = native.CLONE_NEWNET | native.CLONE_NEWIPC | native.CLONE_NEWUTS
 
@@ -41,11 +44,13 @@ _GATES = {native.GATE["PREPARE"]: Stage.PREPARED, native.GATE["START"]: Stage.CR
 class Child:
     """One spawn.  `failure` is set where an op failed, `exit` where it ended otherwise; then `stage` is ENDED."""
 
-    def __init__(self, number: int, listed: Sequence[Op]) -> None:
+    def __init__(self, number: int, scope: int, listed: Sequence[Op] = ()) -> None:
         self.number = number
+        self.scope = scope
         self.ops = listed
         self.stage = Stage.REQUESTED
         self.pidfd: int | None = None
+        self.terminal: int | None = None  # the master of its terminal, where it made one; the holder's to close
         self.failure: SandboxError | None = None
         self.exit: ExitStatus | None = None
         self._changed = asyncio.Event()
@@ -79,6 +84,11 @@ class Child:
         pid = native.pid_of(self.pidfd)
         return pid if pid > 0 else None
 
+    def spawned(self, pidfd: int) -> None:
+        self.close()
+        self.pidfd = pidfd
+        self.advance(Stage.SPAWNED)
+
     def advance(self, stage: Stage) -> None:
         self.stage = max(self.stage, stage)
         self._changed.set()
@@ -101,14 +111,42 @@ def _time(nanoseconds: int) -> datetime | None:
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds else None
 
 
-class Podmon:
-    """A running podmon.  `close` kills it, and with it everything in the pod."""
+@contextlib.contextmanager
+def _socket_path(directory: Path) -> Iterator[str]:
+    """The path of the pod's socket, short whatever the directory: a socket's path ends at 107 bytes."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{SOCKET}"
+    finally:
+        os.close(fd)
 
-    def __init__(self, launched: native.Launched, control: socket.socket) -> None:
-        self.pid = launched.pid
-        self.pidfd = launched.pidfd
+
+def bound_listener(directory: Path) -> socket.socket:
+    """A socket bound in the pod's directory, for podmon to listen on."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with _socket_path(directory) as path:
+            listener.bind(path)
+            Path(path).chmod(0o600)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class Podmon:
+    """A connection to a running podmon, and what this side knows of its children.
+
+    `close` kills podmon, and with it everything in the pod; `detach` only ends the connection.
+    """
+
+    def __init__(self, control: socket.socket, launched: native.Launched | None = None) -> None:
+        control.setblocking(False)
+        self.pid = launched.pid if launched else -1
+        self.children: dict[int, Child] = {}  # of the pod, by number
+        self._pidfd = launched.pidfd if launched else -1
         self._control = control
-        self._children: dict[int, Child] = {}
+        self._own: dict[int, Child] = {}  # requests and execs of this connection
         self._numbers = 0
         self._gone = False
         self._loop = asyncio.get_running_loop()
@@ -125,60 +163,116 @@ class Podmon:
         except SandboxError:
             ours.close()
             raise
-        ours.setblocking(False)
-        return cls(launched, ours)
+        return cls(ours, launched)
 
-    async def setup(self, listed: Sequence[Op]) -> None:
-        """Have podmon walk `listed` in itself.  Raises SpawnError."""
-        child = self._new_child(listed)
-        await self._send_spec("SETUP", child, ops.encode(listed))
+    @classmethod
+    async def connect(cls, directory: Path) -> Podmon:
+        """Connect to the podmon of the pod in `directory` and learn all that it knows.
+
+        Raises NotFound where no podmon is there any more.
+        """
+        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with _socket_path(directory) as path:
+                control.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            control.close()
+            raise NotFound("podmon", str(directory), f"no podmon is running for {directory}") from None
+        except OSError:
+            control.close()
+            raise
+        podmon = cls(control)
+        try:
+            await podmon.subscribe()
+        except BaseException:  # undo, then let it pass
+            podmon.detach()
+            raise
+        return podmon
+
+    async def setup(
+        self, listed: Sequence[Op], *, listener: int | None = None, records: int | None = None, bound: bool = False
+    ) -> None:
+        """Have podmon walk `listed` in itself; see ops.encode_setup.  Raises SpawnError."""
+        child = self._new_own(listed)
+        spec = ops.encode_setup(listed, listener=listener, records=records, bound=bound)
+        await self._send_spec("SETUP", child, spec)
         await child.until(Stage.ENDED)
 
-    async def spawn(self, listed: Sequence[Op], *, clone_flags: int, cgroup: int) -> Child:
-        """Start a child in new namespaces `clone_flags` and the cgroup directory `cgroup`, up to its first gate."""
-        child = self._new_child(listed)
-        await self._send_spec("SPAWN", child, ops.encode(listed, clone_flags=clone_flags, cgroup=cgroup))
+    async def subscribe(self) -> None:
+        """Hear of all children of the pod from now on, and first of what became of them so far."""
+        child = self._new_own(())
+        await self._send("SUBSCRIBE", child)
+        await child.until(Stage.ENDED)
+
+    async def spawn(self, listed: Sequence[Op], **options: Any) -> Child:
+        """Start a child of the pod; `options` are those of ops.encode.  It comes to its first gate by itself."""
+        child = Child(max(self.children, default=0) + 1, native.SCOPE["OF_POD"], listed)
+        self.children[child.number] = child
+        await self._send_spec("SPAWN", child, ops.encode(listed, **options))
+        return child
+
+    async def execute(self, listed: Sequence[Op], **options: Any) -> Child:
+        """Start a child of this connection, which alone hears of it."""
+        child = self._new_own(listed)
+        await self._send_spec("SPAWN", child, ops.encode(listed, **options))
         return child
 
     async def open_gate(self, child: Child, gate: str) -> None:
         """Let the child pass the gate "PREPARE" or "START", now or when it comes to it."""
-        await self._send(self._message("OPEN_GATE", id=child.number, gate=native.GATE[gate]))
+        await self._send("OPEN_GATE", child, gate=native.GATE[gate])
+
+    async def forget(self, child: Child) -> None:
+        """Have podmon drop what it keeps of a child of the pod that has ended."""
+        await self._send("FORGET", child)
+        child.close()
+        self.children.pop(child.number, None)
+
+    async def reopen_log(self, child: Child) -> None:
+        """Have podmon go on in a new file, after somebody has renamed the child's log."""
+        await self._send("REOPEN", child)
+
+    async def gone(self) -> None:
+        """Wait until podmon has ended."""
+        await readable(self._pidfd)
 
     async def close(self) -> None:
         """Kill podmon, wait until all of the pod's processes are gone, and reap it.  Idempotent."""
-        if self.pidfd < 0:
+        if self._pidfd < 0:
             return
         with contextlib.suppress(ProcessLookupError):  # it has ended already
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        await readable(self.pidfd)
-        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | native.WALL)
-        os.close(self.pidfd)
-        self.pidfd = -1
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        await readable(self._pidfd)
+        with contextlib.suppress(ChildProcessError):  # another engine's child: init reaps it
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | native.WALL)
+        self.detach()
+
+    def detach(self) -> None:
+        """End the connection; the pod stays as it is unless it was bound to it.  Idempotent."""
         self._lost()
-        for child in self._children.values():
+        for child in (*self.children.values(), *self._own.values()):
             child.close()
         self._control.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
 
-    def _new_child(self, listed: Sequence[Op]) -> Child:
+    def _new_own(self, listed: Sequence[Op]) -> Child:
         self._numbers += 1
-        child = Child(self._numbers, listed)
-        self._children[child.number] = child
+        child = Child(self._numbers, native.SCOPE["OF_CONNECTION"], listed)
+        self._own[child.number] = child
         return child
 
     # --- sending
 
-    @staticmethod
-    def _message(kind: str, **fields: int) -> bytes:
-        return native.encode_message(type=native.MESSAGE[kind], **fields)
-
     async def _send_spec(self, kind: str, child: Child, spec: ops.Spec) -> None:
         memfd = native.sealed_memfd("spec", spec.data)
         try:
-            await self._send(self._message(kind, id=child.number), (memfd, *spec.fds))
+            await self._send(kind, child, fds=(memfd, *spec.fds))
         finally:
             os.close(memfd)
 
-    async def _send(self, message: bytes, fds: Sequence[int] = ()) -> None:
+    async def _send(self, kind: str, child: Child, *, fds: Sequence[int] = (), **fields: int) -> None:
+        message = native.encode_message(type=native.MESSAGE[kind], scope=child.scope, id=child.number, **fields)
         async with self._sending:
             while not self._gone:
                 try:
@@ -205,22 +299,30 @@ class Podmon:
             self._lost()
 
     def _hear(self, message: Any, fds: list[int]) -> None:
-        child = self._children.get(message.id)
+        child = self._child_of(message)
         kind = message.type
-        if child is None:
-            for fd in fds:
-                os.close(fd)
-        elif kind == native.MESSAGE["SPAWNED"]:
-            child.pidfd = fds[0]
-            child.advance(Stage.SPAWNED)
+        if kind == native.MESSAGE["SPAWNED"] and fds:
+            child.spawned(fds.pop())
         elif kind == native.MESSAGE["AT_GATE"]:
             child.advance(_GATES[message.gate])
         elif kind == native.MESSAGE["RUNNING"]:
             child.advance(Stage.RUNNING)
+        elif kind == native.MESSAGE["TERMINAL"] and fds:
+            child.terminal = fds.pop()
         elif kind == native.MESSAGE["READY"]:
+            if self._pidfd < 0 and fds:
+                self._pidfd = fds.pop()
+                self.pid = native.pid_of(self._pidfd)
             child.end()
         else:
             self._hear_end(child, message)
+        for fd in fds:
+            os.close(fd)
+
+    def _child_of(self, message: Any) -> Child:
+        """The child that a message is about; of the pod's, one may be another engine's and new to us."""
+        known = self.children if message.scope == native.SCOPE["OF_POD"] else self._own
+        return known.setdefault(message.id, Child(message.id, message.scope))
 
     @staticmethod
     def _hear_end(child: Child, message: Any) -> None:
@@ -241,12 +343,12 @@ class Podmon:
             child.end(failure=KernelError(message.err, step="podmon refused the request"))
 
     def _lost(self) -> None:
-        """podmon is gone: all that ran was killed with it, all that did not run never will."""
+        """The connection is gone.  With podmon all that ran was killed, and all that did not run never will."""
         if self._gone:
             return
         self._gone = True
         self._loop.remove_reader(self._control.fileno())
-        for child in self._children.values():
+        for child in (*self.children.values(), *self._own.values()):
             if child.stage >= Stage.RUNNING:
                 killed = ExitStatus(128 + signal.SIGKILL, signal.SIGKILL, False, None, datetime.now(UTC))
                 child.end(exit_status=killed)

@@ -10,36 +10,79 @@ import asyncio
 import os
 import secrets
 import signal
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from cgroups import Cgroup
 from sandbox.errors import WrongState
 from sandbox.linux import mounts
+from sandbox.linux.ops import Log
 from sandbox.pod.container import (
     CONTAINER_NAMESPACES,
     POD_ROOTFS,
     ContainerSpec,
+    ExecSpec,
     Prepared,
     compile_container,
+    compile_exec,
     compile_pod,
 )
-from sandbox.pod.podmon import Child, Podmon, Stage
+from sandbox.pod.podmon import Child, Podmon, Stage, bound_listener
 from sandbox.status import ExitStatus
 
+RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
 MINIMUM_GRACE = 2.0  # seconds; kubelet's minimumGracePeriodInSeconds (SEMANTICS A34)
 POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories
 
 
+@dataclass(frozen=True)
+class LogTarget:
+    """A log that podmon writes: `directory`/`name`, rotated at `size` bytes, `files` of it kept."""
+
+    directory: Path
+    name: str
+    size: int = 10 << 20
+    files: int = 5
+
+
+def _open_log(target: LogTarget, fds: ExitStack) -> tuple[Log, tuple[int, int]]:
+    """The log as podmon is to be told of it, and the write ends of the pipes that lead there.
+
+    All fds close with `fds`: podmon and the container have their copies by then.
+    """
+    target.directory.mkdir(parents=True, exist_ok=True)
+    directory = os.open(target.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fds.callback(os.close, directory)
+    ends = []
+    for _ in range(2):
+        source, sink = os.pipe2(os.O_CLOEXEC)
+        fds.callback(os.close, source)
+        fds.callback(os.close, sink)
+        os.set_blocking(source, False)
+        ends.append((source, sink))
+    (stdout, stdout_sink), (stderr, stderr_sink) = ends
+    log = Log(directory, target.name, stdout, stderr, target.size, target.files)
+    return log, (stdout_sink, stderr_sink)
+
+
 class SandboxContainer:
-    """One container of a sandbox: created (waiting at its gate), running, or ended."""
+    """One container of a sandbox: created (waiting at its gate), running, or ended.
+
+    `number` is podmon's name for it, `id` (64 hex digits) everybody else's.
+    """
 
     def __init__(self, name: str, identity: str, child: Child, podmon: Podmon, scope: Cgroup) -> None:
         self.name = name
-        self.id = identity  # 64 hex digits
+        self.id = identity
         self.scope = scope
         self._child = child
         self._podmon = podmon
+
+    @property
+    def number(self) -> int:
+        return self._child.number
 
     @property
     def stage(self) -> Stage:
@@ -49,6 +92,10 @@ class SandboxContainer:
     def pid(self) -> int | None:
         """The process number of the first process on the host; None once it has ended."""
         return self._child.pid
+
+    @property
+    def pidfd(self) -> int | None:
+        return self._child.pidfd
 
     async def start(self) -> None:
         """Run the program.  Raises SpawnError where the kernel will not (a missing command, …)."""
@@ -90,30 +137,64 @@ class PodSandbox:
         self._podmon = podmon
 
     @classmethod
-    async def create(cls, *, name: str, hostname: str, directory: Path, pod_slice: Cgroup) -> PodSandbox:
+    async def create(
+        cls, *, name: str, hostname: str, directory: Path, pod_slice: Cgroup, bound: bool = True
+    ) -> PodSandbox:
         """Make the sandbox: podmon in `pod_slice`/podmon.scope, its namespaces, hostname and loopback.
 
-        `directory` is the pod's own on disk; `pod_slice` exists and is empty.  Raises KernelError or SpawnError, and
-        has then removed what it made.
+        `directory` is the pod's own on disk; `pod_slice` exists and is empty.  A `bound` sandbox ends with this
+        process; any other goes on until it is removed, and `connect` finds it again.  Raises KernelError or SpawnError,
+        and has then removed what it made.
         """
         scope = pod_slice.create_child("podmon.scope")
         with scope.fd() as cgroup:
             podmon = Podmon.launch(cgroup=cgroup, title=name)
         box = cls(name, directory, pod_slice, podmon)
         try:
-            await box._setup(hostname)
+            await box._setup(hostname, bound)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             await box.remove()
             raise
         return box
 
-    async def _setup(self, hostname: str) -> None:
-        root = mounts.tmpfs(POD_ROOT_SIZE, 0o755)
-        try:
+    @classmethod
+    async def connect(
+        cls, *, name: str, directory: Path, pod_slice: Cgroup, containers: Mapping[int, tuple[str, str]]
+    ) -> PodSandbox:
+        """The sandbox that another process made and left, with all that has happened to its containers meanwhile.
+
+        `containers` are those of interest: number to name and id.  Raises NotFound where its podmon has ended.
+        """
+        podmon = await Podmon.connect(directory)
+        box = cls(name, directory, pod_slice, podmon)
+        for number, (container, identity) in containers.items():
+            child = podmon.children.get(number)
+            if child is not None:
+                scope = pod_slice.child(f"{identity}.scope")
+                box.containers[container] = SandboxContainer(container, identity, child, podmon, scope)
+        return box
+
+    def detach(self) -> None:
+        """Leave the sandbox to itself (unless it is bound to this process)."""
+        self._podmon.detach()
+
+    async def _setup(self, hostname: str, bound: bool) -> None:
+        records = self.directory / RECORDS
+        records.mkdir(mode=0o700)
+        with ExitStack() as fds:
+            root = mounts.tmpfs(POD_ROOT_SIZE, 0o755)
+            fds.callback(os.close, root)
             os.mkdir(POD_ROOTFS.lstrip("/"), dir_fd=root)
-            await self._podmon.setup(compile_pod(hostname=hostname, root=root, at=str(self.directory)))
-        finally:
-            os.close(root)
+            directory = os.open(records, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fds.callback(os.close, directory)
+            listener = fds.enter_context(bound_listener(self.directory))
+            await self._podmon.setup(
+                compile_pod(hostname=hostname, root=root, at=str(self.directory)),
+                listener=listener.fileno(),
+                records=directory,
+                bound=bound,
+            )
+        await self._podmon.subscribe()
 
     @property
     def pid(self) -> int:
@@ -125,16 +206,18 @@ class PodSandbox:
         """The shared namespaces as paths, usable by nsenter and in an OCI config.json while the sandbox lives."""
         return {name: Path(f"/proc/{self._podmon.pid}/ns/{name}") for name in ("net", "ipc", "uts")}
 
-    async def create_container(self, name: str, spec: ContainerSpec, *, stdout: int, stderr: int) -> SandboxContainer:
+    async def create_container(
+        self, name: str, spec: ContainerSpec, *, stdout: int = -1, stderr: int = -1, log: LogTarget | None = None
+    ) -> SandboxContainer:
         """Make a container up to its gate: everything but the program is there.
 
-        `stdout` and `stderr` are write ends of pipes; the caller closes its copies.  Raises SpawnError or KernelError,
-        and has then removed what it made.
+        Its output goes to `stdout` and `stderr`, write ends of pipes whose copies here the caller closes, or to a `log`
+        that podmon writes.  Raises SpawnError or KernelError, and has then removed what it made.
         """
         identity = secrets.token_hex(32)
         scope = self._slice.create_child(f"{identity}.scope")
         try:
-            child = await self._spawn(identity, scope, spec, stdout, stderr)
+            child = await self._spawn(identity, scope, spec, (stdout, stderr), log)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             scope.remove_tree()
             raise
@@ -142,18 +225,42 @@ class PodSandbox:
         self.containers[name] = container
         return container
 
-    async def _spawn(self, identity: str, scope: Cgroup, spec: ContainerSpec, stdout: int, stderr: int) -> Child:
+    async def _spawn(
+        self, identity: str, scope: Cgroup, spec: ContainerSpec, output: tuple[int, int], target: LogTarget | None
+    ) -> Child:
         layer = self.directory / "containers" / identity
         with ExitStack() as fds:
-            prepared = self._prepare(spec, layer, stdout, stderr, fds)
+            log = None
+            if target is not None:
+                log, output = _open_log(target, fds)
+            prepared = self._prepare(spec, layer, *output, fds)
             cgroup = fds.enter_context(scope.fd())
             child = await self._podmon.spawn(
-                compile_container(spec, prepared), clone_flags=CONTAINER_NAMESPACES, cgroup=cgroup
+                compile_container(spec, prepared),
+                clone_flags=CONTAINER_NAMESPACES,
+                cgroup=cgroup,
+                record=identity,
+                log=log,
             )
             await self._podmon.open_gate(child, "PREPARE")  # nothing to prepare from outside yet
             await child.until(Stage.CREATED)
         if child.stage is Stage.ENDED:
             raise WrongState("the container was killed while it was made", current="ended", wanted="created")
+        return child
+
+    async def execute(self, container: SandboxContainer, spec: ExecSpec, stdio: tuple[int, int, int] | None) -> Child:
+        """Start a further program in a running container.
+
+        `stdio` are ends of pipes or sockets made for it, whose copies here the caller closes; None gives it a terminal,
+        whose master is then `Child.terminal`.  Returns once the program runs.  Raises SpawnError.
+        """
+        init = container.pidfd
+        if init is None or container.stage is not Stage.RUNNING:
+            current = container.stage.name.lower()
+            raise WrongState(f"container {container.name} is {current}", current=current, wanted="running")
+        with container.scope.fd() as cgroup:
+            child = await self._podmon.execute(compile_exec(spec, init=init, stdio=stdio), cgroup=cgroup)
+            await child.until(Stage.RUNNING)
         return child
 
     @staticmethod
