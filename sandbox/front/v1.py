@@ -1,0 +1,262 @@
+"""Pods as the `v1` objects that Kubernetes' own tools read: what its API server would have stored, and a status as
+kubelet writes it.
+
+The one place that knows both that vocabulary and ours.  `kubectl` computes its tables and descriptions from these
+objects, and so do sandbox.front.table and sandbox.front.describe.  Pure: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sandbox import model
+from sandbox.status import ContainerState, ContainerStatus, Phase, PodStatus, Running, Terminated, Waiting
+
+V1 = dict[str, Any]
+
+HOST_IP = "127.0.0.1"  # one machine, seen from itself
+QOS_CLASS = "BestEffort"  # a manifest can ask for no resources yet
+
+# What kubelet writes as the start of an instance whose program never ran: the runtime's zero.
+_NEVER_STARTED = "1970-01-01T00:00:00Z"
+
+# What the API server fills in, apart from the fields that the model has.
+_POD_DEFAULTS: V1 = {
+    "dnsPolicy": "ClusterFirst",
+    "enableServiceLinks": True,
+    "schedulerName": "default-scheduler",
+    "securityContext": {},
+}
+_CONTAINER_DEFAULTS: V1 = {
+    "terminationMessagePath": "/dev/termination-log",
+    "terminationMessagePolicy": "File",
+    "resources": {},
+}
+
+
+def to_v1(status: PodStatus, *, node_name: str) -> V1:
+    """The pod as a `v1` Pod: plain dicts, lists and scalars, ready for JSON."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": _metadata(status),
+        "spec": _spec(status, node_name),
+        "status": _status(status),
+    }
+
+
+def pod_list(pods: Iterable[V1]) -> V1:
+    """Several `v1` objects as the `v1` List that kubectl prints."""
+    return {"apiVersion": "v1", "kind": "List", "items": list(pods), "metadata": {"resourceVersion": ""}}
+
+
+def rfc3339(time: datetime | None) -> str | None:
+    """A time as the API writes it: UTC, whole seconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None
+
+
+def _present(**fields: object) -> V1:
+    """The fields that say something; the API leaves the others out."""
+    return {name: value for name, value in fields.items() if value not in (None, "", {}, [])}
+
+
+def _metadata(status: PodStatus) -> V1:
+    return _present(
+        name=status.pod.name,
+        namespace=status.pod.namespace,
+        uid=status.uid,
+        creationTimestamp=rfc3339(status.creation_timestamp),
+        labels=dict(status.pod.labels),
+        annotations=dict(status.pod.annotations),
+        deletionTimestamp=rfc3339(status.deletion_timestamp),
+        deletionGracePeriodSeconds=status.deletion_grace_period_seconds,
+    )
+
+
+# ---- spec ----
+
+
+def _spec(status: PodStatus, node_name: str) -> V1:
+    pod, written = status.pod, _said(_without_nulls(status.manifest.get("spec") or {}))
+    spec = {
+        **_POD_DEFAULTS,
+        **written,
+        "restartPolicy": str(pod.restart_policy),
+        "terminationGracePeriodSeconds": pod.termination_grace_period_seconds,
+        "nodeName": node_name,
+        "containers": [_container(item) for item in _named(written, "containers", pod.containers, _from_container)],
+    }
+    if volumes := _named(written, "volumes", pod.volumes, _from_volume):
+        spec["volumes"] = [_volume(item) for item in volumes]
+    return spec
+
+
+def _named(written: V1, field: str, ours: Iterable[Any], render: Callable[[Any], V1]) -> list[V1]:
+    """The items of a list as the manifest has them, and those that it lacks (added by the library) as we have them."""
+    items: list[V1] = list(written.get(field, []))
+    names = {item["name"] for item in items}
+    return items + [render(item) for item in ours if item.name not in names]
+
+
+def _without_nulls(value: Any) -> Any:
+    """The API server takes a field that is null for one that is absent."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _said(fields: V1) -> V1:
+    """The fields of an object but those that hold an empty string, which is an absent one to the API server."""
+    return {name: value for name, value in fields.items() if value != ""}
+
+
+def _container(written: V1) -> V1:
+    image = written.get("image", "")
+    return {**_CONTAINER_DEFAULTS, "imagePullPolicy": _pull_policy(image), **_said(written)}
+
+
+def _pull_policy(image: str) -> str:
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "IfNotPresent" if "@" in image or tag not in ("", "latest") else "Always"
+
+
+def _volume(written: V1) -> V1:
+    if "hostPath" in written:
+        return {**written, "hostPath": {"type": "", **written["hostPath"]}}
+    return written if len(written) > 1 else {**written, "emptyDir": {}}
+
+
+def _from_container(container: model.Container) -> V1:
+    return _present(
+        name=container.name,
+        image=container.image,
+        command=list(container.command),
+        args=list(container.args),
+        workingDir=container.working_dir,
+        env=[{"name": variable.name, "value": variable.value} for variable in container.env],
+        volumeMounts=[
+            _present(name=mount.name, mountPath=mount.mount_path, readOnly=mount.read_only or None)
+            for mount in container.volume_mounts
+        ],
+    )
+
+
+def _from_volume(volume: model.Volume) -> V1:
+    match volume.source:
+        case model.HostPath(path):
+            return {"name": volume.name, "hostPath": {"path": path}}
+        case model.EmptyDir():
+            return {"name": volume.name, "emptyDir": {}}
+
+
+# ---- status ----
+
+
+def _status(status: PodStatus) -> V1:
+    ips = [{"ip": ip} for ip in status.pod_ips]
+    on_node = status.start_time is not None
+    return _present(
+        phase=str(status.phase),
+        conditions=_conditions(status),
+        message=status.message,
+        reason=status.reason,
+        hostIP=HOST_IP if on_node else None,
+        hostIPs=[{"ip": HOST_IP}] if on_node else None,
+        podIP=status.pod_ips[0] if ips else None,
+        podIPs=ips,
+        startTime=rfc3339(status.start_time),
+        # kubelet sorts them by name, whatever the order in the spec.
+        containerStatuses=[_container_status(each) for each in sorted(status.containers, key=lambda each: each.name)],
+        qosClass=QOS_CLASS,
+    )
+
+
+def _container_status(container: ContainerStatus) -> V1:
+    return {
+        "name": container.name,
+        "state": _state(container.state),
+        "lastState": _state(container.last_state) if container.last_state else {},
+        "ready": container.ready,
+        "restartCount": container.restart_count,
+        "image": container.image,
+        "imageID": "",
+        **_present(containerID=_container_id(container.container_id)),
+        "started": container.started,
+    }
+
+
+def _container_id(identity: str) -> str:
+    return f"seedpod://{identity}" if identity else ""
+
+
+def _state(state: ContainerState) -> V1:
+    match state:
+        case Waiting(reason, message):
+            return {"waiting": _present(reason=reason, message=message)}
+        case Running(started_at):
+            return {"running": {"startedAt": rfc3339(started_at)}}
+        case Terminated():
+            return {"terminated": _terminated(state)}
+
+
+def _terminated(state: Terminated) -> V1:
+    never_ran = _NEVER_STARTED if state.finished_at else None
+    return {
+        "exitCode": state.exit_code,
+        **_present(signal=state.signal, reason=state.reason, message=state.message),
+        "startedAt": rfc3339(state.started_at) or never_ran,
+        "finishedAt": rfc3339(state.finished_at),
+        **_present(containerID=_container_id(state.container_id)),
+    }
+
+
+# ---- conditions ----
+
+
+def _conditions(status: PodStatus) -> list[V1]:
+    """In kubelet's order.  `lastTransitionTime` is null where it is not known."""
+    completed = "PodCompleted" if status.phase is Phase.SUCCEEDED else ""
+    reason, message = _unready(status)
+    ready_since = None if reason else _last_start(status)
+    return [
+        _condition("PodReadyToStartContainers", status.sandbox_ready, since=None),
+        _condition("Initialized", True, since=status.start_time, reason=completed),
+        _condition("Ready", not reason, since=ready_since, reason=reason, message=message),
+        _condition("ContainersReady", not reason, since=ready_since, reason=reason, message=message),
+        _condition("PodScheduled", True, since=status.creation_timestamp),
+    ]
+
+
+def _condition(kind: str, true: bool, *, since: datetime | None, reason: str = "", message: str = "") -> V1:
+    return {
+        "type": kind,
+        "status": "True" if true else "False",
+        "lastProbeTime": None,
+        "lastTransitionTime": rfc3339(since),
+        **_present(reason=reason, message=message),
+    }
+
+
+def _unready(status: PodStatus) -> tuple[str, str]:
+    """Why the pod is not ready, as reason and message; empty when it is."""
+    known = {container.name: container for container in status.containers}
+    names = [container.name for container in status.pod.containers]
+    unknown = [name for name in names if name not in known]
+    unready = [name for name in names if name in known and not known[name].ready]
+    if status.phase is Phase.SUCCEEDED and not unknown:
+        return "PodCompleted", ""
+    if status.phase is Phase.FAILED:
+        return "PodFailed", ""
+    said = [("unknown", unknown), ("unready", unready)]
+    messages = [f"containers with {what} status: [{' '.join(which)}]" for what, which in said if which]
+    return ("ContainersNotReady", ", ".join(messages)) if messages else ("", "")
+
+
+def _last_start(status: PodStatus) -> datetime | None:
+    """Since when all containers have been running; without probes, a ready pod has been ready since then."""
+    starts = [each.state.started_at for each in status.containers if isinstance(each.state, Running)]
+    return max(starts, default=None)
