@@ -323,6 +323,8 @@ static int spawn(const struct request *request, const struct sp_spec *spec, stru
 		int err = task->pid < 0 ? (int)task->pid : -errno;
 
 		close(sync[0]);		/* a child that was made ends at its first gate or report */
+		if (task->pid > 0)
+			close(task->pidfd);
 		return err;
 	}
 	task->sync = sync[0];
@@ -362,7 +364,7 @@ static void on_open_gate(const struct request *request)
 	uint32_t gate = request->message.gate;
 
 	/* A child that has ended meanwhile is no error: its end is on its way to the engine. */
-	if (task && task->sync >= 0)
+	if (task && task->sync >= 0 && gate < SP_GATE_COUNT)
 		(void)!send(task->sync, &gate, sizeof gate, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 

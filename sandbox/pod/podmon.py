@@ -88,6 +88,7 @@ class Child:
         if self.stage is Stage.ENDED:
             return
         self.failure, self.exit = failure, exit_status
+        self.close()  # or every container that ever ran would cost the engine an fd
         self.advance(Stage.ENDED)
 
     def close(self) -> None:
@@ -113,6 +114,7 @@ class Podmon:
         self._gone = False
         self._loop = asyncio.get_running_loop()
         self._sending = asyncio.Lock()
+        self._closing = asyncio.Lock()  # two that wait for one pidfd would take each other's reader away
         self._loop.add_reader(control.fileno(), self._readable)
 
     @classmethod
@@ -146,6 +148,10 @@ class Podmon:
 
     async def close(self) -> None:
         """Kill podmon, wait until all of the pod's processes are gone, and reap it.  Idempotent."""
+        async with self._closing:
+            await self._close()
+
+    async def _close(self) -> None:
         if self.pidfd < 0:
             return
         with contextlib.suppress(ProcessLookupError):  # it has ended already
@@ -154,9 +160,8 @@ class Podmon:
         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | native.WALL)
         os.close(self.pidfd)
         self.pidfd = -1
-        self._lost()
-        for child in self._children.values():
-            child.close()
+        while not self._gone:  # what it said before its end is still to be read
+            self._readable()
         self._control.close()
 
     def _new_child(self, listed: Sequence[Op]) -> Child:
@@ -187,7 +192,7 @@ class Podmon:
                 except BlockingIOError:
                     await writable(self._control.fileno())
                 except (BrokenPipeError, ConnectionResetError):
-                    self._lost()
+                    break  # `_readable` comes to it, after what podmon said before
         raise WrongState("the pod's podmon has ended", current="gone", wanted="running")
 
     # --- hearing
@@ -197,8 +202,8 @@ class Podmon:
             data, fds, _, _ = socket.recv_fds(self._control, native.MESSAGE_SIZE, 1)
         except (BlockingIOError, InterruptedError):
             return
-        except ConnectionResetError:  # it died with a request unread
-            data, fds = b"", []
+        except ConnectionResetError:  # it died with a request unread; what it said before comes after this
+            return
         if len(data) == native.MESSAGE_SIZE:
             self._hear(native.decode_message(data), fds)
         else:
@@ -211,7 +216,8 @@ class Podmon:
             for fd in fds:
                 os.close(fd)
         elif kind == native.MESSAGE["SPAWNED"]:
-            child.pidfd = fds[0]
+            if fds:
+                child.pidfd = fds[0]
             child.advance(Stage.SPAWNED)
         elif kind == native.MESSAGE["AT_GATE"]:
             child.advance(_GATES[message.gate])
@@ -221,6 +227,8 @@ class Podmon:
             child.end()
         else:
             self._hear_end(child, message)
+        if child is not None and child.stage is Stage.ENDED:
+            del self._children[child.number]
 
     @staticmethod
     def _hear_end(child: Child, message: Any) -> None:
@@ -252,6 +260,7 @@ class Podmon:
                 child.end(exit_status=killed)
             else:
                 child.end(failure=WrongState("the pod's podmon has ended", current="gone", wanted="running"))
+        self._children.clear()
 
 
 async def readable(fd: int) -> None:
