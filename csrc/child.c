@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 
 #include "child.h"
 #include "sys.h"
@@ -26,6 +27,7 @@
 #define IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 #define DETACH 2	/* MNT_DETACH of <sys/mount.h>, which cannot be included beside <linux/mount.h> */
 #define UNSET ((uint32_t)~0u)
+#define KERNEL_SIGNALS 64
 
 /* Record which call is being made, make it, give back its result or -errno. */
 #define TRY(walk, name, made) ((walk)->call = SP_CALL_##name, or_errno(made))
@@ -57,9 +59,15 @@ static int fd_of(const struct walk *walk, const struct sp_op *op)
 
 /* --- paths inside the rootfs ------------------------------------------------------------------------- */
 
+/* EAGAIN: a rename or mount anywhere on the machine met a ".." of ours, and openat2(2) says to try again.  Not for
+ * ever: the rename may be a container's. */
 static int open_in_root(struct walk *walk, const char *path, uint64_t flags)
 {
-	return TRY(walk, OPENAT2, sys_openat2(walk->root, path, flags | O_CLOEXEC, 0, IN_ROOT));
+	int fd = -EAGAIN;
+
+	for (int tries = 0; fd == -EAGAIN && tries < 10000; tries++)
+		fd = TRY(walk, OPENAT2, sys_openat2(walk->root, path, flags | O_CLOEXEC, 0, IN_ROOT));
+	return fd;
 }
 
 /* O_PATH fd of the directory `path`, made with its parents (mode 0755) where missing. */
@@ -234,14 +242,26 @@ static int op_session(struct walk *walk, const struct sp_op *op)
 	return err < 0 ? err : 0;
 }
 
+/* A new, empty session keyring: ours may hold the keys of whoever started the engine. */
+static int op_keyring(struct walk *walk, const struct sp_op *op)
+{
+	int err = TRY(walk, KEYCTL, syscall(SYS_keyctl, (long)KEYCTL_JOIN_SESSION_KEYRING, NULL));
+
+	(void)op;
+	return err < 0 && err != -ENOSYS ? err : 0;	/* a kernel without keys has none to hide */
+}
+
 /* A handler is cleared by execve, an ignored signal is not: a Python engine ignores SIGPIPE, say. */
 static int op_signals(struct walk *walk, const struct sp_op *op)
 {
+	static const uint64_t defaults[4];	/* the kernel's struct sigaction: SIG_DFL, no flags, no mask */
 	sigset_t none;
 
 	(void)op;
-	for (int number = 1; number < NSIG; number++)
-		signal(number, SIG_DFL);	/* fails for KILL, STOP and the library's own: nothing to reset there */
+	/* Raw calls, as the library refuses those that it keeps for itself, and an engine may have been started with
+	 * them ignored.  KILL and STOP fail: nothing to reset there. */
+	for (int number = 1; number <= KERNEL_SIGNALS; number++)
+		syscall(SYS_rt_sigaction, number, defaults, NULL, KERNEL_SIGNALS / 8);
 	sigemptyset(&none);
 	return TRY(walk, SIGPROCMASK, sigprocmask(SIG_SETMASK, &none, NULL));
 }
@@ -335,12 +355,12 @@ static int op_bind(struct walk *walk, const struct sp_op *op)
 	return err;
 }
 
-/* An existing file is covered by the container's /dev/null, a directory by an empty tmpfs; a missing one has
- * nothing to hide. */
+/* An existing file is covered by the pod's /dev/null (s2, in the current root), a directory by an empty tmpfs; a
+ * missing one has nothing to hide. */
 static int op_mask(struct walk *walk, const struct sp_op *op)
 {
 	static const char limits[] = "size=4k\0nr_inodes=2";
-	int err, null, mount, target = open_in_root(walk, string(walk, op->s1), O_PATH);
+	int err, mount, target = open_in_root(walk, string(walk, op->s1), O_PATH);
 	struct stat st;
 
 	if (target < 0)
@@ -350,12 +370,8 @@ static int op_mask(struct walk *walk, const struct sp_op *op)
 		mount = err;
 	else if (S_ISDIR(st.st_mode))
 		mount = new_mount(walk, "tmpfs", limits, 2, op->a);
-	else {
-		null = open_in_root(walk, "/dev/null", O_PATH);
-		mount = null < 0 ? null : copy_mount(walk, null, "", 0);
-		if (null >= 0)
-			close(null);
-	}
+	else
+		mount = copy_mount(walk, AT_FDCWD, string(walk, op->s2), op->a & ~(uint64_t)MOUNT_ATTR_NODEV);
 	err = mount < 0 ? mount : attach_to(walk, mount, target);
 	if (mount >= 0)
 		close(mount);
@@ -484,7 +500,7 @@ static int report_fd(struct walk *walk, const struct report *report, int fd)
 static int op_tty(struct walk *walk, const struct sp_op *op)
 {
 	struct report report = { .type = REPORT_TERMINAL };
-	int err, peer, unlock = 0, master = TRY(walk, OPENAT, open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
+	int err, peer, unlock = 0, master = open_in_root(walk, "/dev/ptmx", O_RDWR | O_NOCTTY);
 
 	(void)op;
 	if (master < 0)
@@ -575,6 +591,21 @@ static int exec_in_path(char **argv, char **envp)
 	}
 }
 
+/* Close every fd but 0 to 2 and the socket to podmon, which becomes fd 3.  execve looks up the program, its "#!"
+ * interpreter and its loader before it closes what is close-on-exec: by an fd that is open on anything of the host,
+ * /proc/self/fd/N/../.. would name any file of it. */
+static int close_all_but_sync(struct walk *walk)
+{
+	int err = 0;
+
+	if (walk->sync != 3)
+		err = TRY(walk, DUP3, dup3(walk->sync, 3, O_CLOEXEC));
+	if (err < 0)
+		return err;
+	walk->sync = 3;
+	return TRY(walk, CLOSE_RANGE, sys_close_range(4, UNSET, 0));
+}
+
 static int op_exec(struct walk *walk, const struct sp_op *op)
 {
 	struct report report = { .type = REPORT_EXEC };
@@ -583,11 +614,14 @@ static int op_exec(struct walk *walk, const struct sp_op *op)
 
 	if (!argv || !envp)
 		return -ENOMEM;
-	if (walk->sync >= 0) {
-		err = TRY(walk, SEND, send(walk->sync, &report, sizeof report, MSG_NOSIGNAL));
-		if (err < 0)
-			return err;
-	}
+	if (walk->sync < 0)
+		return -EINVAL;	/* podmon itself becomes nothing else */
+	err = close_all_but_sync(walk);
+	if (err < 0)
+		return err;
+	err = TRY(walk, SEND, send(walk->sync, &report, sizeof report, MSG_NOSIGNAL));
+	if (err < 0)
+		return err;
 	walk->call = SP_CALL_EXECVE;
 	if (!*argv[0])
 		return -ENOENT;
@@ -608,6 +642,7 @@ static const struct {
 	[SP_OP_UNSHARE] = { op_unshare, 0 },
 	[SP_OP_GATE] = { op_gate, SYNC },
 	[SP_OP_SESSION] = { op_session, 0 },
+	[SP_OP_KEYRING] = { op_keyring, 0 },
 	[SP_OP_SIGNALS] = { op_signals, 0 },
 	[SP_OP_HOSTNAME] = { op_hostname, S1 },
 	[SP_OP_LINK_UP] = { op_link_up, S1 },
@@ -617,7 +652,7 @@ static const struct {
 	[SP_OP_MOUNT] = { op_mount, ROOT | S1 | S2 | LIST3 },
 	[SP_OP_ATTACH] = { op_attach, ROOT | FD | S1 },
 	[SP_OP_BIND] = { op_bind, ROOT | S1 | S2 },
-	[SP_OP_MASK] = { op_mask, ROOT | S1 },
+	[SP_OP_MASK] = { op_mask, ROOT | S1 | S2 },
 	[SP_OP_READONLY] = { op_readonly, ROOT | S1 },
 	[SP_OP_MKNOD] = { op_mknod, ROOT | S1 },
 	[SP_OP_SYMLINK] = { op_symlink, ROOT | S1 | S2 },
@@ -627,7 +662,7 @@ static const struct {
 	[SP_OP_UMASK] = { op_umask, 0 },
 	[SP_OP_IDS] = { op_ids, GROUPS },
 	[SP_OP_CAPS] = { op_caps, 0 },
-	[SP_OP_TTY] = { op_tty, 0 },
+	[SP_OP_TTY] = { op_tty, ROOT },
 	[SP_OP_FORK] = { op_fork, 0 },
 	[SP_OP_EXEC] = { op_exec, LIST1 | LIST2 },
 };
@@ -723,14 +758,22 @@ int walk_ops(struct walk *walk)
 	return 0;
 }
 
-/* Close every fd but 0 to 2, the socket to podmon and those sent with the spec: no other container's mounts,
- * logs or sockets are open in this one, not even while it waits at a gate. */
+/* What of a spec's fds is for podmon alone: the cgroup, which clone3 has used, and the log. */
+static bool is_podmons(const struct sp_spec *spec, int32_t index)
+{
+	return index == spec->cgroup || index == spec->log_dir || index == spec->log_stdout || index == spec->log_stderr;
+}
+
+/* Close every fd but 0 to 2, the socket to podmon and those that the ops use: no other container's mounts, logs or
+ * sockets are open in this one, not even while it waits at a gate. */
 static int close_others(const struct walk *walk)
 {
 	unsigned int kept[SP_MAX_FDS + 1], count = 0, from = 3;
 
 	kept[count++] = (unsigned int)walk->sync;
 	for (uint32_t i = 0; i < walk->spec->nfds; i++) {
+		if (is_podmons(walk->spec, (int32_t)i))
+			continue;
 		unsigned int at = count++, fd = (unsigned int)walk->fds[i];
 
 		for (; at && kept[at - 1] > fd; at--)

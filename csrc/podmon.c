@@ -246,8 +246,11 @@ static struct task *find(const struct connection *owner, uint32_t id)
 
 static void close_source(struct source *source)
 {
-	if (source->fd >= 0)
-		close(source->fd);	/* which also takes it out of the loop */
+	if (source->fd < 0)
+		return;
+	/* A child forked a moment ago holds copies of our fds still: close alone would leave this one watched. */
+	epoll_ctl(loop_fd, EPOLL_CTL_DEL, source->fd, NULL);
+	close(source->fd);
 	source->fd = -1;
 }
 
@@ -394,7 +397,9 @@ static bool take_report(struct task *task)
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
-	if (got != sizeof report) {	/* 0; or ECONNRESET where it left a gate's opening unread */
+	if (got < 0 && errno == ECONNRESET)	/* it left a gate's opening unread; what it said comes after this */
+		return true;
+	if (got != sizeof report) {
 		on_closed(task);
 		return false;
 	}
@@ -426,7 +431,7 @@ static void on_report(struct source *source, uint32_t events)
  * another process (JOINED) is then no longer the one that ended. */
 static void on_end(struct task *task, pid_t pid, int status, const struct rusage *usage)
 {
-	struct sp_message end = { .type = SP_EXITED, .finished_ns = clock_ns() };
+	struct sp_message end = { .type = SP_EXITED };
 
 	while (task->source.fd >= 0 && take_report(task))
 		;
@@ -441,6 +446,7 @@ static void on_end(struct task *task, pid_t pid, int status, const struct rusage
 	}
 	end.ran = task->exec_tried;
 	end.started_ns = task->started_ns;
+	end.finished_ns = clock_ns();	/* after the reading above, which may be what set started_ns */
 	end.code = WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 0;
 	end.signal = WIFSIGNALED(status) ? (uint32_t)WTERMSIG(status) : 0;
 	end.user_us = micros(usage->ru_utime);
@@ -666,7 +672,7 @@ static void on_open_gate(const struct request *request)
 	uint32_t gate = request->message.gate;
 
 	/* A child that has ended meanwhile is no error: its end is on its way. */
-	if (task && task->source.fd >= 0)
+	if (task && task->source.fd >= 0 && gate < SP_GATE_COUNT)
 		(void)!send(task->source.fd, &gate, sizeof gate, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 

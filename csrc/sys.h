@@ -23,7 +23,7 @@
 #define SYS_mount_setattr 442
 #endif
 
-#define SYS_MAX_RECEIVED 160	/* room for the fds of one message; SP_MAX_FDS and the spec's own fit */
+#define SYS_MAX_RECEIVED 253	/* SCM_MAX_FD: more the kernel does not send at once */
 
 /* Newer flags than Debian 12's headers have; values from linux/sched.h. */
 #define SP_CLONE_CLEAR_SIGHAND 0x100000000ULL
@@ -108,7 +108,7 @@ static inline ssize_t sys_receive(int sock, void *data, size_t size, int *fds, u
 	struct cmsghdr *cmsg;
 	ssize_t got;
 
-	header.msg_controllen = (unsigned int)CMSG_SPACE(room * sizeof(int));
+	header.msg_controllen = (unsigned int)CMSG_LEN(room * sizeof(int));	/* CMSG_SPACE pads: one fd more */
 	*count = 0;
 	got = recvmsg(sock, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (got < 0)

@@ -15,9 +15,24 @@ front end turns errors into its own vocabulary by one table.
 from __future__ import annotations
 
 import errno as _errno
+import json
 import os
 from dataclasses import dataclass
 from typing import Any
+
+_SHOWN = 128  # characters of somebody else's text that a message quotes
+
+
+def shown(text: str) -> str:
+    """`text` on one line, printable, and not too long: a manifest's words must neither colour nor flood a terminal."""
+    short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in short)
+
+
+def quoted(text: str) -> str:
+    """`shown`, in double quotes and with those inside escaped."""
+    short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return json.dumps(short, ensure_ascii=not short.isprintable())
 
 
 class SandboxError(Exception):
@@ -62,7 +77,7 @@ class NotFound(SandboxError):
     """There is no `kind` called `name`."""
 
     def __init__(self, kind: str, name: str, message: str | None = None, *, hint: str | None = None) -> None:
-        super().__init__(message or f'{kind} "{name}" not found', hint=hint)
+        super().__init__(message or f"{kind} {quoted(name)} not found", hint=hint)
         self.kind = kind
         self.name = name
 
@@ -102,7 +117,7 @@ class KernelError(SandboxError, OSError):
 
     def __init__(self, errno: int, *, step: str, filename: str | None = None, hint: str | None = None) -> None:
         name = _errno.errorcode.get(errno, str(errno))
-        where = f" {filename}" if filename else ""
+        where = f" {shown(filename)}" if filename else ""
         SandboxError.__init__(self, f"{step}{where}: {os.strerror(errno)} ({name})", hint=hint)
         self.errno = errno
         self.strerror = os.strerror(errno)

@@ -8,17 +8,19 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 
-SEEDPOD_ROOT=$(mktemp -d "${TMPDIR:-/tmp}/seedpod-demo.XXXXXX")
+SEEDPOD_ROOT=$(realpath "$(mktemp -d "${TMPDIR:-/tmp}/seedpod-demo.XXXXXX")")
 export SEEDPOD_ROOT PATH="$PWD/.venv/bin:$PATH"
 trap 'rm -rf "$SEEDPOD_ROOT"' EXIT
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 show() { printf '$ %s\n' "$*"; "$@"; }
 
-processes() { pgrep -x podmon | sort; }
+# The cgroups of another root are other people's pods; those of this one are named after its path.
+slice=seedpod$(printf %s "$SEEDPOD_ROOT" | sha256sum | cut -c 1-8).slice
+processes() { grep -ls "^0::/$slice" /proc/[0-9]*/cgroup || true; }
 mounts() { sort /proc/self/mountinfo; }
 links() { ls /sys/class/net; }
-cgroups() { find "$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)" -maxdepth 1 -name 'seedpod*' | sort; }
+cgroups() { find "$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)" -maxdepth 1 -name "$slice"; }
 standing() { processes; mounts; links; cgroups; }
 
 before=$(standing)

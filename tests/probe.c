@@ -22,6 +22,7 @@
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -166,6 +167,12 @@ static int raise_signal(char **args)
 	return 2;
 }
 
+/* Find a key of type "user" by its name in the session keyring. */
+static int session_key(char **args)
+{
+	return answer(syscall(SYS_keyctl, 10L /* KEYCTL_SEARCH */, -3L /* the session's */, "user", args[0], 0L));
+}
+
 static int signal_state(char **args)
 {
 	char line[256];
@@ -193,7 +200,7 @@ static const struct {
 	{ "abstract-listen", abstract_listen, 1 },
 	{ "abstract-connect", abstract_connect, 1 },
 	{ "device", device, 4 },	{ "raise", raise_signal, 1 },
-	{ "signals", signal_state, 0 },
+	{ "signals", signal_state, 0 }, { "session-key", session_key, 1 },
 };
 
 int main(int argc, char **argv)

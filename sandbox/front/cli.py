@@ -39,7 +39,8 @@ def _version(_: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `options.act` is the verb's function."""
     top = argparse.ArgumentParser(prog="seedpod", description="Kubernetes Pods on one Linux machine, without a cluster")
-    top.add_argument("--root", type=Path, metavar="DIR", help="where everything lives [SEEDPOD_ROOT, else %(default)s]")
+    where = f"where everything lives [SEEDPOD_ROOT, else {DEFAULT_ROOT}]"
+    top.add_argument("--root", type=_directory, metavar="DIR", help=where)
     top.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     top.set_defaults(root=Path(os.environ.get("SEEDPOD_ROOT") or DEFAULT_ROOT))
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -54,13 +55,28 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _open_standard_fds() -> None:
+    """Where our caller closed fds 0 to 2, open /dev/null there: or the next file that we open would be our stdout."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
+def _directory(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name is no directory")
+    return Path(text)
+
+
 def main() -> int:
     """The program `seedpod`."""
+    _open_standard_fds()
     options = parser().parse_args()
     options.root = Path(os.path.realpath(options.root))  # one root, one name, however it was written
     try:
         code = int(options.act(options))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # a caller may have closed it
+            sys.stdout.flush()
     except BrokenPipeError:  # nobody reads what we print: no error of ours, and nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE

@@ -10,13 +10,20 @@ from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError
 _FROM_SERVER = {NotFound: "Error from server (NotFound)", AlreadyExists: "Error from server (AlreadyExists)"}
 
 
+def print_warning(text: str) -> None:
+    """`warning: …` on stderr."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
 def print_error(error: SandboxError | OSError, *, subject: str = "") -> None:
     """`error: …` on stderr, a line for each finding of a manifest, then `hint: …` where there is a cure."""
     lines = _lines(error, subject)
     hint = getattr(error, "hint", None)
     if hint:
         lines.append(f"hint: {hint}")
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    # Names and paths in a message are a manifest's or the disk's: none of them may steer the terminal.
+    safe = ("".join(char if char.isprintable() else repr(char)[1:-1] for char in line) for line in lines)
+    print("\n".join(safe), file=sys.stderr, flush=True)
 
 
 def _lines(error: SandboxError | OSError, subject: str) -> list[str]:

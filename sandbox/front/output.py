@@ -1,13 +1,14 @@
 """Carries the output of containers to our own stdout and stderr, while a pod runs in the foreground.
 
-Each pipe has a thread of its own: a terminal that stands still (a pager) holds up the container that writes, and
-neither the others nor the engine.
+Each pipe has a thread of its own: a pager that stands still holds up the containers that write to it, and not the
+engine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import select
 import threading
 from collections.abc import Callable
 
@@ -20,11 +21,11 @@ class Output:
     Lines of several containers are kept apart by `prefix`; an empty one passes bytes through as they come.
     """
 
-    def __init__(self, on_closed: Callable[[], None]) -> None:
-        """`on_closed` is called, from a thread, when nobody reads our stdout or stderr any more."""
-        self._on_closed = on_closed
+    def __init__(self, on_failure: Callable[[OSError], None]) -> None:
+        """`on_failure` is called, from a thread, when stdout or stderr takes no more: BrokenPipeError or another."""
+        self._on_failure = on_failure
         self._threads: list[threading.Thread] = []
-        self._writing = threading.Lock()
+        self._writing = {1: threading.Lock(), 2: threading.Lock()}
 
     def open(self, prefix: str) -> tuple[int, int]:
         """The write ends of two pipes that lead to our stdout and stderr; the caller closes them."""
@@ -74,11 +75,19 @@ class Output:
                 self._write(target, prefix + rest + b"\n")
 
     def _write(self, target: int, data: bytes) -> None:
-        """Write all of it.  Once nobody reads, what comes is read and dropped, so that no container waits for ever."""
+        """Write all of it.  Once that fails, what comes is read and dropped, so that no container waits for ever."""
         view = memoryview(data)
-        with self._writing:
+        with self._writing[target]:
             try:
                 while view:
-                    view = view[os.write(target, view) :]
-            except BrokenPipeError:
-                self._on_closed()
+                    view = view[self._write_some(target, view) :]
+            except OSError as error:
+                self._on_failure(error)
+
+    @staticmethod
+    def _write_some(target: int, view: memoryview) -> int:
+        try:
+            return os.write(target, view)
+        except BlockingIOError:  # whoever gave us this made it so; it is not ours to change
+            select.select([], [target], [])
+            return 0

@@ -12,19 +12,21 @@ from typing import Any
 
 from sandbox import manifest
 from sandbox.errors import KernelError, SandboxError
-from sandbox.front.errors import print_error
+from sandbox.front.errors import print_error, print_warning
 from sandbox.front.output import Output
 from sandbox.linux import host
 from sandbox.model import Container, Pod
 from sandbox.pod import lifecycle
 from sandbox.pod.engine import Engine, RunningPod
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def run(root: Path, file: str) -> int:
     """Run the pods of a manifest until their end.  The exit code of the verb."""
     pods = load(file)
     host.require_privileges()
-    return asyncio.run(_Run(Engine(root), pods).main())
+    return asyncio.run(_Run(Engine(root, print_warning), pods).main())
 
 
 def load(file: str) -> tuple[Pod, ...]:
@@ -39,7 +41,7 @@ def load(file: str) -> tuple[Pod, ...]:
 class _Run:
     """One run: its pods, and the signals that interrupt it.
 
-    The first TERM or INT ends the pods gracefully, the second at once.
+    The first TERM, INT or HUP ends the pods gracefully, the second at once.
     """
 
     def __init__(self, engine: Engine, pods: tuple[Pod, ...]) -> None:
@@ -47,20 +49,25 @@ class _Run:
         self._pods = pods
         self._running: list[RunningPod] = []
         self._signals: list[int] = []
+        self._failure: OSError | None = None
         self._once, self._twice = asyncio.Event(), asyncio.Event()
 
     async def main(self) -> int:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._interrupt, number)
-        output = Output(lambda: self._closed_in(loop))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)  # whatever our caller had blocked
+        for number in INTERRUPTS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+                loop.add_signal_handler(number, self._interrupt, number)
+        output = Output(lambda error: self._failed_in(loop, error))
         try:
             await self._unless(self._once, self._start_and_wait(output))
-            if self._signals:
+            if self._once.is_set():
                 await self._unless(self._twice, self._each(RunningPod.stop))
         finally:
             await self._each(RunningPod.remove)
         await self._unless(self._twice, output.finished())
+        if self._failure:
+            raise KernelError(self._failure.errno or 0, step="write the containers' output")
         return self._exit_code()
 
     async def _start_and_wait(self, output: Output) -> None:
@@ -94,13 +101,18 @@ class _Run:
         self._signals.append(number)
         (self._twice if self._once.is_set() else self._once).set()
 
-    def _closed_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_soon_threadsafe(self._closed)
+    def _failed_in(self, loop: asyncio.AbstractEventLoop, error: OSError) -> None:
+        loop.call_soon_threadsafe(self._failed, error)
 
-    def _closed(self) -> None:
-        """Nobody reads our output any more: what the pods do is for nobody."""
-        if not self._signals:
+    def _failed(self, error: OSError) -> None:
+        """Our output goes nowhere any more: what the pods do is for nobody."""
+        if self._signals or self._failure:
+            return
+        if isinstance(error, BrokenPipeError):
             self._interrupt(signal.SIGPIPE)
+        else:
+            self._failure = error
+            self._once.set()
 
     def _prefix(self, pod: Pod, container: Container) -> str:
         if len(self._pods) > 1:

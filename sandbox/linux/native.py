@@ -60,6 +60,7 @@ SCOPE = _enum("sp_scope", "SP_")
 PROTOCOL: int = lib.SP_PROTOCOL
 MAX_FDS: int = lib.SP_MAX_FDS
 MAX_SPEC: int = lib.SP_MAX_SPEC
+MAX_OPS: int = lib.SP_MAX_OPS
 NO_FD: int = lib.SP_NO_FD
 MESSAGE_SIZE: int = ffi.sizeof("struct sp_message")
 
@@ -151,9 +152,9 @@ def pid_of(pidfd: int) -> int:
     return -1
 
 
-def _fd(result: int, step: str, path: str | None = None, hint: str | None = None) -> int:
+def _fd(result: int, step: str, path: str | None = None) -> int:
     if result < 0:
-        raise KernelError(-result, step=step, filename=path, hint=hint)
+        raise KernelError(-result, step=step, filename=path)
     return result
 
 
@@ -190,7 +191,10 @@ def new_mount(fstype: str, options: Mapping[str, str | None], attributes: int) -
 
 @contextmanager
 def _filesystem(fstype: str) -> Iterator[int]:
-    context = _fd(lib.sp_fsopen(fstype.encode()), "fsopen", fstype, f"the kernel lacks {fstype}: modprobe {fstype}")
+    context = lib.sp_fsopen(fstype.encode())
+    if context < 0:
+        hint = f"the kernel lacks {fstype}: modprobe {fstype}" if context == -errno.ENODEV else None
+        raise KernelError(-context, step="fsopen", filename=fstype, hint=hint)
     try:
         yield context
     finally:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sandbox.errors import SpawnError, Unsupported
+from sandbox.errors import SpawnError, Unsupported, quoted, shown
 from sandbox.linux import native
 
 
@@ -64,7 +64,7 @@ class _Encoder:
             return 0
         offset = len(self.strings)
         for text in texts:
-            data = os.fsencode(text)
+            data = text.encode("utf-8", "surrogateescape")  # whatever the locale of the caller
             if b"\0" in data:
                 raise ValueError(f"a NUL byte cannot reach the kernel: {text!r}")
             self.strings += data + b"\0"
@@ -200,6 +200,19 @@ class Session(Op):
 
 
 @dataclass(frozen=True)
+class Keyring(Op):
+    """Join a new, empty session keyring, keyctl(2): the engine's may hold the keys of whoever started it."""
+
+    step = "join keyring"
+
+    def describe(self) -> str:
+        return "join a new session keyring"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("KEYRING")
+
+
+@dataclass(frozen=True)
 class Signals(Op):
     """Every signal to its default, none blocked: an ignored one would stay ignored through execve."""
 
@@ -324,6 +337,11 @@ class Mount(Op):
         )
 
 
+_MISMATCH = dict.fromkeys(
+    (errno.EINVAL, errno.ENOTDIR), "a directory can be mounted on a directory only, and a file on a file"
+)
+
+
 @dataclass(frozen=True)
 class Attach(Op):
     """Attach a detached mount that the engine made; the target is created where missing, as its kind demands."""
@@ -340,6 +358,9 @@ class Attach(Op):
 
     def describe(self) -> str:
         return f"attach {self.what} at {self.target}"
+
+    def hint(self, number: int) -> str | None:
+        return _MISMATCH.get(number)
 
     def encode(self, encoder: _Encoder) -> None:
         encoder.add("ATTACH", fd=encoder.fd(self.fd), s1=encoder.string(self.target), flags=int(self.is_file))
@@ -377,9 +398,13 @@ _COVERED = native.MOUNT_ATTR_RDONLY | native.MOUNT_ATTR_NOSUID | native.MOUNT_AT
 
 @dataclass(frozen=True)
 class Mask(Op):
-    """Hide what is at a path, if there is something: /dev/null over a file, an empty directory over a directory."""
+    """Hide what is at a path, if there is something: /dev/null over a file, an empty directory over a directory.
+
+    `null` is the /dev/null of the current root, not of the rootfs, where a volume may have been put over it.
+    """
 
     target: str
+    null: str
     step = "mask"
 
     @property
@@ -390,7 +415,7 @@ class Mask(Op):
         return f"hide {self.target}"
 
     def encode(self, encoder: _Encoder) -> None:
-        encoder.add("MASK", s1=encoder.string(self.target), a=_COVERED)
+        encoder.add("MASK", s1=encoder.string(self.target), s2=encoder.string(self.null), a=_COVERED)
 
 
 @dataclass(frozen=True)
@@ -534,6 +559,9 @@ class Ids(Op):
         return f"become uid {self.uid}, gid {self.gid}, supplementary groups {groups}"
 
     def encode(self, encoder: _Encoder) -> None:
+        # setresuid(2) takes the largest number for "leave it": a program would go on as root.
+        if not all(0 <= number < 2**32 - 1 for number in (self.uid, self.gid, *self.groups)):
+            raise ValueError(f"not a user or group id: {self.describe()}")
         encoder.add("IDS", a=self.uid, b=self.gid, s1=encoder.numbers(self.groups), flags=len(self.groups))
 
 
@@ -596,13 +624,11 @@ class Exec(Op):
         return self.argv[0]
 
     def describe(self) -> str:
-        # A script in argv has newlines; escaped, like all that could break a line or colour a terminal.
-        text = " ".join(self.argv)
-        return "run " + "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+        return f"run {shown(' '.join(self.argv))}"
 
     def hint(self, number: int) -> str | None:
         return {
-            errno.ENOENT: f'the image has no "{self.argv[0]}" (nor, for a script, its interpreter) '
+            errno.ENOENT: f"the image has no {quoted(self.argv[0])} (nor, for a script, its interpreter) "
             "where the command or PATH points",
             errno.EACCES: "it is a directory or not executable: check its mode in the image",
             errno.ENOEXEC: "it is neither a program for this machine nor a script that begins with #!",
@@ -668,7 +694,7 @@ def _finish(encoder: _Encoder, **fields: int) -> Spec:
     if len(encoder.fds) > native.MAX_FDS:
         raise Unsupported(f"a container with {len(encoder.fds)} mounts", needs=f"at most {native.MAX_FDS} of them")
     data = native.encode_spec(encoder.rows, bytes(encoder.strings), nfds=len(encoder.fds), **fields)
-    if len(data) > native.MAX_SPEC:
+    if len(data) > native.MAX_SPEC or len(encoder.rows) > native.MAX_OPS:
         raise Unsupported("a container whose command and env are this long", needs=f"at most {native.MAX_SPEC} bytes")
     return Spec(data, tuple(encoder.fds))
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from sandbox.errors import quoted
 from sandbox.manifest import wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.rules import Rule, storable
@@ -41,7 +42,7 @@ class Type(ABC, Generic[T]):
         """Tell that the node is of another kind, and how to cure it where that is known."""
         cure = ""
         if self.zero == "" and isinstance(at.node.value, bool | int | float):
-            cure = f"; quote it: {wording.quoted(at.node.written)}"
+            cure = f"; quote it: {quoted(at.node.written)}"
         shown, got = _shown(at.node)
         at.refuse(wording.invalid(shown, f"must be {self.called}, not {got}{cure}"))
         return Refused()
@@ -57,7 +58,7 @@ def _shown(node: Node) -> tuple[str, str]:
         case int() | float():
             return node.written, "a number"
         case str():
-            return wording.quoted(node.value), "a string"
+            return quoted(node.value), "a string"
         case tuple():
             return "[…]", "a list"
         case _:
@@ -79,7 +80,7 @@ class Text(Type[str]):
             raise self.refuse_type(at)
         reasons = list(storable(text)) or [reason for rule in self._rules for reason in rule(text)]
         for reason in reasons:
-            at.refuse(wording.invalid(wording.quoted(text), reason))
+            at.refuse(wording.invalid(quoted(text), reason))
         if reasons:
             raise Refused
         return text
@@ -158,7 +159,7 @@ class TextMap(Type[Mapping[str, str]]):
 
     def _entry(self, at: Cursor, name: str, entry: Cursor) -> str:
         for reason in self._key(name):
-            at.refuse(wording.invalid(wording.quoted(name), reason), at=entry.named)
+            at.refuse(wording.invalid(quoted(name), reason), at=entry.named)
         if entry.node.value is None:
             return ""
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox import model
+from sandbox.errors import quoted
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Text, TextMap, Whole
@@ -31,7 +32,7 @@ def _unique(name: str, message: Callable[[str], str] = wording.duplicate) -> Cal
 
 
 def _must_be_unique(value: str) -> str:
-    return wording.invalid(wording.quoted(value), "must be unique")
+    return wording.invalid(quoted(value), "must be unique")
 
 
 def _mounts_name_volumes(spec: Cursor) -> None:
@@ -95,7 +96,7 @@ ENV_VAR = Record(
 VOLUME_MOUNT = Record(
     model.VolumeMount,
     Field("name", Text(), required=True),
-    Field("mountPath", Text(rules.no_colon), required=True),
+    Field("mountPath", Text(rules.no_colon, rules.not_the_root), required=True),
     Field("readOnly", Flag()),
     known="bindMountOptions mountPropagation recursiveReadOnly subPath subPathExpr",
 )

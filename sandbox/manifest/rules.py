@@ -5,6 +5,7 @@ The rules and their words are those of the API server (k8s.io/apimachinery, util
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterator
 
@@ -99,6 +100,12 @@ def no_colon(text: str) -> Iterator[str]:
     """Paths inside a container: a colon separates the parts of a mount in other runtimes."""
     if ":" in text:
         yield "must not contain ':'"
+
+
+def not_the_root(text: str) -> Iterator[str]:
+    """Paths inside a container: over its root directory a mount could never be seen."""
+    if posixpath.normpath(f"/{text.lstrip('/')}") == "/":
+        yield "must not be the root directory"
 
 
 def absolute_path(text: str) -> Iterator[str]:

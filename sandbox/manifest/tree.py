@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from sandbox.errors import quoted
 from sandbox.manifest import wording
 from sandbox.manifest.scalars import Scalar, plain
 
@@ -202,7 +203,7 @@ class _Composer:
         # An anchor is known only once its node is complete, so no node can contain itself.
         known = self._anchors.get(anchor)
         if known is None:
-            raise Unreadable(place, f"no anchor before this alias of {wording.quoted(anchor)}")
+            raise Unreadable(place, f"no anchor before this alias of {quoted(anchor)}")
         self._budget.spend(known.nodes, depth, place)
         return known.node
 
@@ -229,7 +230,7 @@ class _Composer:
     def _refuse_tag(self, event: Any, path: str) -> None:
         tag: str = event.tag
         short = "!!" + tag.removeprefix(_YAML_ORG) if tag.startswith(_YAML_ORG) else tag
-        self._refuse(_place(event.start_mark), path, f"tag {wording.quoted(short)} is not allowed here")
+        self._refuse(_place(event.start_mark), path, f"tag {quoted(short)} is not allowed here")
 
     def _items(self, depth: int, path: str) -> Iterator[Node]:
         index = 0

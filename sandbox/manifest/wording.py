@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterable
 
+from sandbox.errors import quoted
+
 REQUIRED = "Required value"
-
-_SHOWN = 128  # characters of a value that a message quotes
-
-
-def quoted(text: str) -> str:
-    """`text` in double quotes, on one line, printable, and not too long."""
-    short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    return json.dumps(short, ensure_ascii=not short.isprintable())
 
 
 def child(path: str, name: str) -> str:

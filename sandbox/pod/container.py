@@ -24,6 +24,7 @@ from sandbox.linux.ops import (
     Gate,
     Hostname,
     Ids,
+    Keyring,
     LinkUp,
     Mask,
     Mknod,
@@ -163,16 +164,18 @@ def compile_container(spec: ContainerSpec, prepared: Prepared) -> list[Op]:
     return [
         Unshare(native.CLONE_NEWCGROUP),
         Session(),
+        Keyring(),
         Gate("PREPARE"),
         Root(prepared.rootfs, POD_ROOTFS),
         *DEFAULT_MOUNTS,
+        # stdin is the container's own /dev/null: through the host's, it could change the host's mode and owner.  Before
+        # the volumes, one of which may cover it with a pipe that nobody writes to.
+        Open("/dev/null", 0),
         *(Attach(fd, mount.target, mount.what, is_file) for mount, fd, is_file in mounts),
-        Pivot(),
         # After all mounts, so that none uncovers what these hide.
         *(ReadOnly(path) for path in security.READ_ONLY_PATHS),
-        *(Mask(path) for path in security.MASKED_PATHS),
-        # stdin is the container's own /dev/null: through the host's, it could change the host's mode and owner.
-        Open("/dev/null", 0),
+        *(Mask(path, f"{POD_DEVICES}/null") for path in security.MASKED_PATHS),
+        Pivot(),
         Fd(prepared.stdout, 1, "the stdout pipe"),
         Fd(prepared.stderr, 2, "the stderr pipe"),
         Gate("START"),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sandbox.errors import SandboxError
 from sandbox.expand import argv, environment
+from sandbox.linux import native
 from sandbox.model import Container, Pod
 from sandbox.pod import images, volumes
 from sandbox.pod.container import BindMount, ContainerSpec
@@ -21,6 +22,10 @@ from sandbox.pod.images import Image
 from sandbox.pod.lifecycle import Ended
 from sandbox.pod.sandbox import PodSandbox, SandboxContainer
 from sandbox.pod.store import Claim, Store
+
+# A mount travels as a file descriptor beside the container's list, and one message takes so many; the rest is for
+# the rootfs, the cgroup, the output and the files of /etc.
+MAX_VOLUME_MOUNTS = native.MAX_FDS - 16
 
 # Makes the write ends of pipes for a container's stdout and stderr; the engine closes its copies.
 OpenOutput = Callable[[Pod, Container], tuple[int, int]]
@@ -68,8 +73,9 @@ class RunningPod:
 class Engine:
     """The pods of one root directory."""
 
-    def __init__(self, root: Path) -> None:
-        self.store = Store(root)
+    def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
+        """`warn` is told what could not be cleaned up of pods whose engine was killed."""
+        self.store = Store(root, warn)
 
     def check(self, pod: Pod) -> dict[str, Image]:
         """Refuse what cannot run here, before anything of the pod is made; the images by container name.
@@ -77,6 +83,7 @@ class Engine:
         Raises NotFound for a missing image or host path, SandboxError for a container without a program.
         """
         volumes.check(pod)
+        _limit_mounts(pod)
         found = {container.name: images.find(container.image, self.store.images) for container in pod.containers}
         _require_programs(pod, found)
         return found
@@ -139,6 +146,14 @@ def _spec(pod: Pod, container: Container, image: Image, mounts: tuple[BindMount,
         cwd=container.working_dir or image.cwd,
         mounts=mounts,
     )
+
+
+def _limit_mounts(pod: Pod) -> None:
+    for container in pod.containers:
+        count = len(container.volume_mounts)
+        if count > MAX_VOLUME_MOUNTS:
+            limit = f"at most {MAX_VOLUME_MOUNTS} are possible"
+            raise SandboxError(f'container "{container.name}" has {count} volumeMounts: {limit}')
 
 
 def _require_programs(pod: Pod, found: Mapping[str, Image]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from rootfs import RECIPES
-from sandbox.errors import NotFound
+from sandbox.errors import NotFound, quoted, shown
 from sandbox.pod.container import DEFAULT_PATH
 
 DIRECTORY_PREFIX = "rootfs:"
@@ -51,7 +51,10 @@ def _directory(reference: str) -> Image:
         raise NotFound("image", reference, hint="write rootfs: and an absolute path, as in rootfs:/srv/debian")
     if not path.is_dir():
         raise NotFound(
-            "image", reference, f'image "{reference}": {path} is not a directory', hint="create it, or correct the path"
+            "image",
+            reference,
+            f"image {quoted(reference)}: {shown(str(path))} is not a directory",
+            hint="create it, or correct the path",
         )
     return Image(path)
 

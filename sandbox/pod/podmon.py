@@ -84,7 +84,8 @@ class Child:
         pid = native.pid_of(self.pidfd)
         return pid if pid > 0 else None
 
-    def spawned(self, pidfd: int) -> None:
+    def spawned(self, pidfd: int | None) -> None:
+        """It is there; `pidfd` is None where this process had no fd left to take it."""
         self.close()
         self.pidfd = pidfd
         self.advance(Stage.SPAWNED)
@@ -98,6 +99,7 @@ class Child:
         if self.stage is Stage.ENDED:
             return
         self.failure, self.exit = failure, exit_status
+        self.close()  # or every container that ever ran would cost the engine an fd
         self.advance(Stage.ENDED)
 
     def close(self) -> None:
@@ -151,6 +153,7 @@ class Podmon:
         self._gone = False
         self._loop = asyncio.get_running_loop()
         self._sending = asyncio.Lock()
+        self._closing = asyncio.Lock()  # two that wait for one pidfd would take each other's reader away
         self._loop.add_reader(control.fileno(), self._readable)
 
     @classmethod
@@ -237,6 +240,10 @@ class Podmon:
 
     async def close(self) -> None:
         """Kill podmon, wait until all of the pod's processes are gone, and reap it.  Idempotent."""
+        async with self._closing:
+            await self._close()
+
+    async def _close(self) -> None:
         if self._pidfd < 0:
             return
         with contextlib.suppress(ProcessLookupError):  # it has ended already
@@ -244,6 +251,8 @@ class Podmon:
         await readable(self._pidfd)
         with contextlib.suppress(ChildProcessError):  # another engine's child: init reaps it
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | native.WALL)
+        while not self._gone:  # what it said before its end is still to be read
+            self._readable()
         self.detach()
 
     def detach(self) -> None:
@@ -281,7 +290,7 @@ class Podmon:
                 except BlockingIOError:
                     await writable(self._control.fileno())
                 except (BrokenPipeError, ConnectionResetError):
-                    self._lost()
+                    break  # `_readable` comes to it, after what podmon said before
         raise WrongState("the pod's podmon has ended", current="gone", wanted="running")
 
     # --- hearing
@@ -291,8 +300,8 @@ class Podmon:
             data, fds, _, _ = socket.recv_fds(self._control, native.MESSAGE_SIZE, 1)
         except (BlockingIOError, InterruptedError):
             return
-        except ConnectionResetError:  # it died with a request unread
-            data, fds = b"", []
+        except ConnectionResetError:  # it died with a request unread; what it said before comes after this
+            return
         if len(data) == native.MESSAGE_SIZE:
             self._hear(native.decode_message(data), fds)
         else:
@@ -301,8 +310,8 @@ class Podmon:
     def _hear(self, message: Any, fds: list[int]) -> None:
         child = self._child_of(message)
         kind = message.type
-        if kind == native.MESSAGE["SPAWNED"] and fds:
-            child.spawned(fds.pop())
+        if kind == native.MESSAGE["SPAWNED"]:
+            child.spawned(fds.pop() if fds else None)
         elif kind == native.MESSAGE["AT_GATE"]:
             child.advance(_GATES[message.gate])
         elif kind == native.MESSAGE["RUNNING"]:
@@ -318,6 +327,8 @@ class Podmon:
             self._hear_end(child, message)
         for fd in fds:
             os.close(fd)
+        if child.stage is Stage.ENDED and child.scope == native.SCOPE["OF_CONNECTION"]:
+            self._own.pop(child.number, None)
 
     def _child_of(self, message: Any) -> Child:
         """The child that a message is about; of the pod's, one may be another engine's and new to us."""

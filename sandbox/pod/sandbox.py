@@ -34,6 +34,7 @@ from sandbox.status import ExitStatus
 
 RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
 MINIMUM_GRACE = 2.0  # seconds; kubelet's minimumGracePeriodInSeconds (SEMANTICS A34)
+KILL_TIMEOUT = 10.0  # seconds in which the kernel and podmon are given to report what was killed
 POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories
 
 
@@ -282,7 +283,7 @@ class PodSandbox:
     async def stop(self, timeout: float) -> None:
         """TERM to every container at once; what is still there after `timeout` seconds (2 at least) is killed.
 
-        SEMANTICS A34, A35, A37.  Returns when all have ended.
+        SEMANTICS A34, A35, A37.  Returns when all have ended, or 10 s after the kill.
         """
         alive = [container for container in self.containers.values() if container.stage is not Stage.ENDED]
         for container in alive:
@@ -294,7 +295,9 @@ class PodSandbox:
         if late:
             for container in alive:
                 container.kill()
-            await asyncio.wait(late)
+            _, late = await asyncio.wait(late, timeout=KILL_TIMEOUT)
+            for end in late:  # podmon is not there to tell, or they cannot die: `remove` is what is left to do
+                end.cancel()
 
     async def remove(self) -> None:
         """Kill what is left and remove namespaces and cgroups.  Idempotent."""

@@ -47,6 +47,11 @@ class Slices:
         """Where the slice of the pod with this UID is, or would be."""
         return self._parents[-1] / f"{self._pod_prefix}{uid.replace('-', '_')}.slice"
 
+    def uids(self) -> set[str]:
+        """The pods that have a slice."""
+        names = (path.name for path in self._parents[-1].glob(f"{self._pod_prefix}*.slice"))
+        return {name[len(self._pod_prefix) : -len(".slice")].replace("_", "-") for name in names}
+
     def create(self, uid: str) -> Cgroup:
         """The pod's new, empty slice."""
         for parent in self._parents:

@@ -15,14 +15,15 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgroups import Cgroup
-from sandbox.errors import AlreadyExists, KernelError
+from cgroups import Cgroup, CgroupError
+from sandbox.errors import AlreadyExists, KernelError, SandboxError
 from sandbox.model import Pod
 from sandbox.pod.slices import Slices
 
@@ -52,8 +53,10 @@ def _try_lock(fd: int) -> bool:
 class Store:
     """The state of one root directory, which is made where missing."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
+        """`warn` is told what could not be removed of dead pods; it is tried again each time."""
         self.root = root
+        self._warn = warn
         self._slices = Slices(root)
         try:
             for path in (root, self._pods, self.images):
@@ -71,27 +74,40 @@ class Store:
 
     def claim(self, pod: Pod) -> Claim:
         """Take the pod's name: a new UID, an empty directory, an empty slice.  Raises AlreadyExists."""
-        with self._locked():
-            if (pod.namespace, pod.name) in self._sweep():
-                raise AlreadyExists("pods", pod.name)
-            uid = str(uuid.uuid4())
-            directory = self._pods / uid
-            directory.mkdir(mode=0o700)
-            lock = _open_directory(directory)
-            try:
-                _try_lock(lock)
-                record = {"uid": uid, "namespace": pod.namespace, "name": pod.name}
-                (directory / "pod.json").write_text(json.dumps(record))
-                pod_slice = self._slices.create(uid)
-            except BaseException:  # undo, then let it pass
-                self._remove(uid, lock)
-                raise
-            return Claim(uid, directory, pod_slice, lock)
+        dead: list[tuple[Path, int]] = []
+        try:
+            with self._locked():
+                if (pod.namespace, pod.name) in self._sweep(dead):
+                    raise AlreadyExists("pods", pod.name)
+                return self._new(pod)
+        finally:
+            for directory, lock in dead:  # it may take long: not under the lock of all
+                self._discard(directory, lock)
 
     def release(self, claim: Claim) -> None:
         """Remove all there is of a pod.  Kills what of it still runs."""
-        with self._locked():
-            self._remove(claim.uid, claim.lock)
+        try:
+            with self._locked():
+                self._slices.remove(claim.uid)
+            remove_tree(claim.directory)
+        finally:
+            os.close(claim.lock)
+
+    def _new(self, pod: Pod) -> Claim:
+        uid = str(uuid.uuid4())
+        directory = self._pods / uid
+        directory.mkdir(mode=0o700)
+        lock = _open_directory(directory)
+        try:
+            _try_lock(lock)
+            record = {"uid": uid, "namespace": pod.namespace, "name": pod.name}
+            (directory / "pod.json").write_text(json.dumps(record))
+            pod_slice = self._slices.create(uid)
+        except BaseException:  # undo, then let it pass
+            self._slices.remove(uid)
+            self._discard(directory, lock)
+            raise
+        return Claim(uid, directory, pod_slice, lock)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -103,22 +119,57 @@ class Store:
         finally:
             os.close(fd)
 
-    def _sweep(self) -> set[tuple[str, str]]:
-        """Remove the dead pods; namespace and name of the living."""
-        living = set()
+    def _sweep(self, dead: list[tuple[Path, int]]) -> set[tuple[str, str]]:
+        """Kill what is left of dead pods, and add their directories, locked, to `dead`.  Names of the living."""
+        living, uids = set(), set()
         for directory in self._pods.iterdir():
+            if not _is_uid(directory.name):
+                continue  # somebody else's: neither ours to read nor to remove
+            uids.add(directory.name)
             lock = _open_directory(directory)
             if _try_lock(lock):
-                self._remove(directory.name, lock)
+                dead.append((directory, lock))
+                self._remove_slice(directory.name)
                 continue
             os.close(lock)
-            record = json.loads((directory / "pod.json").read_text())
+            try:
+                record = json.loads((directory / "pod.json").read_text())
+            except FileNotFoundError:
+                continue  # its owner is removing it
             living.add((record["namespace"], record["name"]))
+        for uid in self._slices.uids() - uids:  # somebody removed the directories
+            self._remove_slice(uid)
         return living
 
-    def _remove(self, uid: str, lock: int) -> None:
+    def _remove_slice(self, uid: str) -> None:
         try:
             self._slices.remove(uid)
-            shutil.rmtree(self._pods / uid)
+        except CgroupError as error:
+            self._warn(f"what is left of pod {uid} cannot be removed: {error}")
+
+    def _discard(self, directory: Path, lock: int) -> None:
+        try:
+            remove_tree(directory)
+        except (SandboxError, OSError) as error:
+            self._warn(f"what is left of pod {directory.name} cannot be removed: {error}")
         finally:
             os.close(lock)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all in it, however deep: a container decides how deep.  Raises SandboxError."""
+    try:
+        shutil.rmtree(path)
+    except (RecursionError, OSError):
+        # Python's goes as deep as its stack and its fds allow; rm(1) has no such end, and a better word for the rest.
+        command = ["rm", "-rf", "--one-file-system", "--", str(path)]
+        result = subprocess.run(command, check=False, capture_output=True, text=True)
+        if result.returncode:
+            raise SandboxError(result.stderr.splitlines()[0]) from None
+
+
+def _is_uid(name: str) -> bool:
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
+import shlex
 from pathlib import Path
 
-from sandbox.errors import NotFound
+from sandbox.errors import NotFound, shown
 from sandbox.model import Container, HostPath, Pod
 from sandbox.pod.container import BindMount
 
@@ -29,8 +31,8 @@ def check(pod: Pod) -> None:
             raise NotFound(
                 "hostPath",
                 volume.source.path,
-                f'volume "{volume.name}": hostPath {volume.source.path} does not exist',
-                hint=f"create it first: mkdir -p {volume.source.path}",
+                f'volume "{volume.name}": hostPath {shown(volume.source.path)} does not exist',
+                hint=f"create it first: mkdir -p {shlex.quote(shown(volume.source.path))}",
             )
 
 
@@ -66,6 +68,10 @@ def mounts_of(container: Container, paths: dict[str, Path]) -> tuple[BindMount, 
     A relative mountPath is taken from the container's root, as kubelet takes it.
     """
     return tuple(
-        BindMount(paths[mount.name], "/" + mount.mount_path.lstrip("/"), f"volume {mount.name}", mount.read_only)
+        BindMount(paths[mount.name], _inside(mount.mount_path), f"volume {mount.name}", mount.read_only)
         for mount in container.volume_mounts
     )
+
+
+def _inside(path: str) -> str:
+    return posixpath.normpath(f"/{path.lstrip('/')}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +62,50 @@ def test_verbose_shows_where_an_error_came_from(seedpod: Seedpod) -> None:
     result = seedpod.command("-v", "run", "/no/such.yaml")
     assert result.stderr.startswith("Traceback")
     assert result.stderr.endswith("error: read /no/such.yaml: No such file or directory (ENOENT)\n")
+
+
+def manifest_file(seedpod: Seedpod, tmp_path: Path, script: str) -> Path:
+    file = tmp_path / "pod.json"
+    file.write_text(json.dumps(seedpod.pod(seedpod.shell("c", script))))
+    return file
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_fds_change_nothing_else(seedpod: Seedpod, tmp_path: Path, closed: str) -> None:
+    file = manifest_file(seedpod, tmp_path, "echo out; echo err >&2; exit 5")
+    script = f"{seedpod.program} --root {seedpod.root} run {file} {closed}"
+    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert result.returncode == 5
+    assert result.stdout == ("" if ">&- " in f"{closed} ".replace("2>&-", "") else "out\n")
+    assert result.stderr == ("" if "2>&-" in closed else "err\n")
+
+
+def test_output_that_cannot_be_written_is_an_error(seedpod: Seedpod, tmp_path: Path) -> None:
+    file = manifest_file(seedpod, tmp_path, "echo out; sleep 600")
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        result = subprocess.run(
+            [seedpod.program, "--root", seedpod.root, "run", file],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert result.stderr == "error: write the containers' output: No space left on device (ENOSPC)\n"
+
+
+def test_a_stdout_that_does_not_block_loses_nothing(seedpod: Seedpod, tmp_path: Path) -> None:
+    file = manifest_file(seedpod, tmp_path, "seq 1 200000")
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with subprocess.Popen([seedpod.program, "--root", seedpod.root, "run", file], stdout=write) as process:
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            assert pipe.read().split() == [str(number) for number in range(1, 200001)]
+        assert process.wait(TIMEOUT) == 0
+
+
+def test_an_empty_root_is_wrong_usage(seedpod: Seedpod) -> None:
+    result = subprocess.run([seedpod.program, "--root", "", "info"], capture_output=True, timeout=TIMEOUT, check=False)
+    assert result.returncode == 2

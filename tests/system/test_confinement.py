@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
+import platform
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +72,87 @@ def test_stdin_is_not_the_hosts_dev_null(seedpod: Seedpod) -> None:
     answer(seedpod, "chmod 600 /proc/self/fd/0 /dev/null; chown 7:7 /proc/self/fd/0 /dev/null")
     after = null.stat()
     assert (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid)
+
+
+def leads_to(victim: Path, fd: int) -> str:
+    """The path of a host's file through an fd that might be open on anything of the host."""
+    return f"/proc/self/fd/{fd}{'/..' * 20}{victim}"
+
+
+@pytest.mark.parametrize("way", ["command", "interpreter"])
+def test_no_open_fd_leads_execve_to_a_program_of_the_host(
+    seedpod: Seedpod, copied_rootfs: Path, probe: Path, way: str
+) -> None:
+    """execve looks up a program and its interpreter before it closes what is close-on-exec (as in CVE-2024-21626)."""
+    victim = probe / "probe"
+    containers = []
+    for fd in range(24):
+        command = leads_to(victim, fd)
+        if way == "interpreter":
+            script = copied_rootfs / f"script{fd}"
+            script.write_text(f"#!{command} device\n")
+            script.chmod(0o755)
+            command = f"/script{fd}"
+        containers.append({"name": f"c{fd}", "image": f"rootfs:{copied_rootfs}", "command": [command, "x"]})
+    result = seedpod.run(seedpod.pod(*containers))
+    assert result.returncode == 128
+    assert result.stdout == ""
+    assert "usage: probe" not in result.stderr, "a program of the host has run"
+    assert result.stderr.count("error: ") == len(containers)
+
+
+ADD_KEY = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.syscall(250, 1, None) > 0, "keyctl: join a new session keyring"
+assert libc.syscall(248, b"user", b"secret of the caller", b"x", 1, -3) > 0, "add_key"
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_the_session_keyring_of_the_caller_is_not_the_containers(seedpod: Seedpod, tmp_path: Path) -> None:
+    file = tmp_path / "pod.json"
+    command = ("/probe/probe", "session-key", "secret of the caller")
+    file.write_text(json.dumps(seedpod.pod(seedpod.container("c", *command))))
+    found = subprocess.run(
+        [sys.executable, "-c", ADD_KEY, seedpod.probe / "probe", "session-key", "secret of the caller"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.stdout == "ok\n", "the key is there for a program that is started in the plain way"
+    result = subprocess.run(
+        [sys.executable, "-c", ADD_KEY, seedpod.program, "--root", seedpod.root, "run", file],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.stdout == "ENOKEY\n"
+
+
+def ignore_the_librarys_signals() -> None:
+    """As make starts its children; the C library refuses to do it, the kernel does not."""
+    ignore = (ctypes.c_uint64 * 4)(1)
+    for number in (32, 33, 34, 64):
+        assert ctypes.CDLL(None).syscall(13, number, ignore, None, 8) == 0, "rt_sigaction"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of rt_sigaction is that of x86_64")
+def test_not_even_the_signals_of_the_c_library_stay_ignored(seedpod: Seedpod) -> None:
+    pod = seedpod.pod(seedpod.container("c", "/probe/probe", "signals"))
+    process = seedpod.start(pod, preexec_fn=ignore_the_librarys_signals)
+    assert process.communicate(timeout=60)[0].split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+
+
+def test_a_pipe_mounted_over_dev_null_does_not_hang_the_start(seedpod: Seedpod, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    volumes = ({"name": "fifo", "hostPath": {"path": str(tmp_path / "fifo")}}, {"name": "dev", "emptyDir": {}})
+    covered = seedpod.shell("a", "echo started", volumeMounts=[{"name": "fifo", "mountPath": "/dev/null"}])
+    gone = seedpod.shell("b", "cat /proc/keys; ls /dev", volumeMounts=[{"name": "dev", "mountPath": "/dev"}])
+    result = seedpod.run(seedpod.pod(covered, gone, volumes=volumes))
+    assert (result.returncode, result.stdout, result.stderr) == (0, "a | started\n", "")
 
 
 def test_a_device_node_that_a_container_makes_cannot_be_opened(seedpod: Seedpod) -> None:

@@ -30,7 +30,7 @@ def started(seedpod: Seedpod, *pods: Manifest, containers: int = 1) -> subproces
     return process
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_run_gracefully(seedpod: Seedpod, number: int, code: int) -> None:
     """# A35"""
     process = started(seedpod, seedpod.pod(seedpod.shell("c", PATIENT)))
@@ -158,3 +158,35 @@ def test_two_roots_never_meet(seedpod: Seedpod, tmp_path: Path) -> None:
     first.terminate()
     assert first.wait(TIMEOUT) == 143
     assert list((other.root / "pods").iterdir()) == []
+
+
+def test_nohup_is_respected(seedpod: Seedpod) -> None:
+    process = seedpod.start(
+        seedpod.pod(seedpod.shell("c", PATIENT)), preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGHUP)
+    process.terminate()
+    assert process.wait(TIMEOUT) == 143
+
+
+def test_signals_that_our_caller_blocked_end_the_run_all_the_same(seedpod: Seedpod) -> None:
+    process = seedpod.start(
+        seedpod.pod(seedpod.shell("c", PATIENT)),
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.terminate()
+    assert process.wait(TIMEOUT) == 143
+
+
+def test_a_stopped_podmon_does_not_hold_up_the_end(seedpod: Seedpod) -> None:
+    """It cannot report the end of what was killed; it is killed itself."""
+    process = started(seedpod, seedpod.pod(seedpod.shell("c", STUBBORN)))
+    (uid,) = (path.name for path in (seedpod.root / "pods").iterdir())
+    podmon = int((Slices(seedpod.root).path(uid) / "podmon.scope" / "cgroup.procs").read_text())
+    os.kill(podmon, signal.SIGSTOP)
+    process.terminate()
+    assert process.wait(TIMEOUT) == 143

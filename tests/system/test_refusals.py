@@ -220,3 +220,48 @@ def test_a_limit_of_open_files_is_an_error_and_leaves_nothing(seedpod: Seedpod, 
     assert outcomes >= {0, 1}
     # What could not even be undone for want of fds is removed by the next run that has some.
     assert seedpod.run(seedpod.pod(seedpod.shell("c", "true"))).returncode == 0
+
+
+def test_references_that_grow_without_bound_are_refused_before_they_take_the_memory(seedpod: Seedpod) -> None:
+    env = [{"name": "A0", "value": "x" * 1000}]
+    env += [{"name": f"A{n}", "value": f"$(A{n - 1})$(A{n - 1})"} for n in range(1, 40)]
+    (error, cure) = refused(seedpod, seedpod.pod(seedpod.shell("c", "echo never", env=env)))
+    assert error == 'error: "$(A7)$(A7)" is longer than 131072 bytes, or expands to more'
+    assert cure.startswith("hint: ")
+
+
+def test_more_volume_mounts_than_one_message_carries_are_refused(seedpod: Seedpod) -> None:
+    def pod(count: int) -> Manifest:
+        mounts = [{"name": "v", "mountPath": f"/v/{number}"} for number in range(count)]
+        container = {"name": "c", "image": "localhost/busybox", "command": ["true"], "volumeMounts": mounts}
+        return seedpod.pod(container, volumes=({"name": "v", "emptyDir": {}},))
+
+    assert refused(seedpod, pod(225)) == ['error: container "c" has 225 volumeMounts: at most 224 are possible']
+    assert seedpod.run(pod(224)).returncode == 0
+
+
+@pytest.mark.parametrize("path", ["/", ".", "//", "/a/..", "../.."])
+def test_a_mount_over_the_root_directory_is_refused(seedpod: Seedpod, path: str) -> None:
+    container = seedpod.shell("c", "echo never", volumeMounts=[{"name": "v", "mountPath": path}])
+    (line,) = refused(seedpod, seedpod.pod(container, volumes=({"name": "v", "emptyDir": {}},)))
+    assert line.endswith(f'mountPath: Invalid value: "{path}": must not be the root directory')
+
+
+def test_a_tree_deeper_than_python_goes_is_removed(seedpod: Seedpod) -> None:
+    script = "i=0; while [ $i -lt 1500 ]; do mkdir d && cd d || exit 1; i=$((i+1)); done"
+    result = seedpod.run(seedpod.pod(seedpod.shell("c", script)))
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_what_a_manifest_says_does_not_steer_the_terminal(seedpod: Seedpod) -> None:
+    result = seedpod.run(seedpod.pod(seedpod.container("c", "no\x1b[31m-such\ncommand")))
+    assert "\x1b" not in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+    lines = refused(seedpod, seedpod.pod({**seedpod.shell("c", "x"), "image": "rootfs:/no\x1b]0;\x07"}))
+    assert "\x1b" not in "".join(lines)
+
+
+def test_an_error_line_is_not_as_long_as_the_command(seedpod: Seedpod) -> None:
+    result = seedpod.run(seedpod.pod(seedpod.container("c", "no-such", "x" * 100_000)))
+    assert result.returncode == 128
+    assert len(result.stderr) < 1000

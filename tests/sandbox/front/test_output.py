@@ -13,7 +13,7 @@ def carried(prefix: str, write: Callable[[int, int], None], capfd: pytest.Captur
     """What comes out when `write` has written to the two pipes."""
 
     async def run() -> None:
-        output = Output(lambda: pytest.fail("nobody reads"))
+        output = Output(lambda error: pytest.fail(str(error)))
         stdout, stderr = output.open(prefix)
         await asyncio.to_thread(write, stdout, stderr)
         os.close(stdout)
@@ -64,7 +64,7 @@ def test_a_line_without_end_is_not_kept_for_ever(capfd: pytest.CaptureFixture[st
 
 def test_without_a_prefix_bytes_pass_as_they_are(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     async def run() -> None:
-        output = Output(lambda: pytest.fail("nobody reads"))
+        output = Output(lambda error: pytest.fail(str(error)))
         stdout, stderr = output.open("")
         os.write(stdout, b"\x00\xff no end")
         os.close(stdout)

@@ -22,6 +22,7 @@ from sandbox.linux.ops import (
     Gate,
     Hostname,
     Ids,
+    Keyring,
     LinkUp,
     Mask,
     Mknod,
@@ -61,6 +62,7 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
     ),
     (Gate("START"), "wait at the gate START", {"kind": "GATE", "a": native.GATE["START"]}),
     (Session(), "begin a new session", {"kind": "SESSION"}),
+    (Keyring(), "join a new session keyring", {"kind": "KEYRING"}),
     (Signals(), "reset every signal to its default", {"kind": "SIGNALS"}),
     (Hostname("web"), "set the hostname to web", {"kind": "HOSTNAME", "s1": "web"}),
     (LinkUp("lo"), "bring the link lo up", {"kind": "LINK_UP", "s1": "lo"}),
@@ -86,7 +88,7 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
         "bind the pod's /dev/null at /dev/zero (ro,nosuid,nodev,noexec)",
         {"kind": "BIND", "s1": "/dev/null", "s2": "/dev/zero", "a": COVERED, "flags": 1},
     ),
-    (Mask("/proc/keys"), "hide /proc/keys", {"kind": "MASK", "s1": "/proc/keys", "a": COVERED}),
+    (Mask("/proc/keys", "/n"), "hide /proc/keys", {"kind": "MASK", "s1": "/proc/keys", "s2": "/n", "a": COVERED}),
     (ReadOnly("/proc/sys"), "make /proc/sys read-only", {"kind": "READONLY", "s1": "/proc/sys", "a": COVERED}),
     (
         Mknod("/dev/null", stat.S_IFCHR | 0o666, 1, 3),
@@ -255,11 +257,18 @@ def test_empty_texts_count_and_empty_lists_have_no_offset() -> None:
 
 @pytest.mark.parametrize("name", ["", "a", "ab", "abc", "abcd"])
 def test_groups_are_aligned_whatever_stands_before_them(name: str) -> None:
-    decoded = Decoded(encode([Hostname(name), Ids(groups=(1, 2**32 - 1))]))
+    decoded = Decoded(encode([Hostname(name), Ids(groups=(1, 2**32 - 2))]))
     offset = decoded.ops[1].s1
     assert offset % 4 == 0
-    assert struct.unpack_from("=2I", decoded.strings, offset) == (1, 2**32 - 1)
+    assert struct.unpack_from("=2I", decoded.strings, offset) == (1, 2**32 - 2)
     assert decoded.data.endswith(b"\0")
+
+
+@pytest.mark.parametrize("ids", [Ids(uid=2**32 - 1), Ids(gid=-1), Ids(uid=2**32), Ids(groups=(2**32 - 1,))])
+def test_an_id_that_the_kernel_would_take_for_none_is_refused(ids: Ids) -> None:
+    """setresuid(-1) changes nothing: the program would go on as root."""
+    with pytest.raises(ValueError, match="not a user or group id"):
+        encode([ids])
 
 
 def test_as_many_fds_as_podmon_takes_are_fine_and_one_more_is_not() -> None:

@@ -9,7 +9,9 @@ import os
 import resource
 import socket
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from sandbox.linux.ops import (
     Gate,
     Hostname,
     Ids,
+    Keyring,
     LinkUp,
     Mask,
     Mknod,
@@ -47,10 +50,12 @@ from sandbox.linux.ops import (
     Unshare,
     encode,
 )
-from sandbox.pod.container import POD_ROOTFS, compile_pod
+from sandbox.pod.container import POD_DEVICES, POD_ROOTFS, compile_pod
 from sandbox.pod.podmon import Child, Podmon, Stage
 
 pytestmark = pytest.mark.root
+
+NULL = f"{POD_DEVICES}/null"  # in podmon's root
 
 TIMEOUT = 60  # seconds; generous, for machines that emulate
 SYS_PIDFD_GETFD = 438
@@ -256,8 +261,8 @@ CASES = [
         rooted(Bind("/dev/null", "/dir")),
         *("bind", "/dir", "move_mount", errno.EINVAL),
     ),
-    Case("MASK", "a link to itself", rooted(Mask("/loop")), "mask", "/loop", "openat2", errno.ELOOP),
-    Case("MASK", "a file, and no /dev/null", rooted(Mask("/file")), "mask", "/file", "openat2", errno.ENOENT),
+    Case("MASK", "a link to itself", rooted(Mask("/loop", NULL)), "mask", "/loop", "openat2", errno.ELOOP),
+    Case("MASK", "a file, no /dev/null", rooted(Mask("/file", "/no")), "mask", "/file", "open_tree", errno.ENOENT),
     Case("READONLY", "a link to itself", rooted(ReadOnly("/loop")), "make read-only", "/loop", "openat2", errno.ELOOP),
     Case(
         "READONLY",
@@ -355,6 +360,7 @@ CASES = [
         *("run", "no", "execve", errno.ENOENT),
     ),
     Case("EXEC", "no PATH", pivoted(Exec(("garbage",), ("A=/",))), "run", "garbage", "execve", errno.ENOENT),
+    Case("EXEC", "no name", pivoted(Exec(("",), ("PATH=/",))), "run", "", "execve", errno.ENOENT),
     Case(
         "EXEC",
         "PATH without a directory",
@@ -369,7 +375,7 @@ CASES = [
     ),
     Case(
         "EXEC",
-        "not a program in PATH",
+        "not executable in one directory of PATH, not a program in the next",
         pivoted(Exec(("garbage",), ("PATH=/dir:/",))),
         *("run", "garbage", "execve", errno.ENOEXEC),
     ),
@@ -378,6 +384,7 @@ CASES = [
 # Kinds that no case can be made for: why, and the ops that might be thought to fail.
 CANNOT_FAIL: dict[str, tuple[str, list[Op]]] = {
     "UMASK": ("umask(2): this system call always succeeds; other bits are ignored", [Umask(0), Umask(2**64 - 1)]),
+    "KEYRING": ("keyctl(2): a new keyring is refused only by a quota that is the whole machine's", [Keyring()]),
     "SIGNALS": (
         "sigprocmask(2) fails for a bad `how` or address only: constants in child.c; it needs no privilege",
         [Signals(), Caps(0, 0), Signals()],
@@ -417,7 +424,12 @@ def fds() -> Iterator[Fds]:
     os.mkdir("dir", dir_fd=rootfs)
     os.symlink("loop", "loop", dir_fd=rootfs)
     os.symlink("/nowhere", "dangling", dir_fd=rootfs)
-    for name, text, mode in (("file", "text", 0o644), ("garbage", "text", 0o755), ("lost", "#!/no/sh\n", 0o755)):
+    for name, text, mode in (
+        ("file", "text", 0o644),
+        ("garbage", "text", 0o755),
+        ("dir/garbage", "text", 0o644),
+        ("lost", "#!/no/sh\n", 0o755),
+    ):
         file = os.open(name, os.O_CREAT | os.O_WRONLY, mode, dir_fd=rootfs)
         os.write(file, text.encode())
         os.fchmod(file, mode)
@@ -539,7 +551,7 @@ def test_links_and_dots_of_an_image_lead_no_target_out_of_the_rootfs(
         Attach(fds.mount, f"{to}/attached", "a volume"),
         Bind("/shm", f"{to}/bound"),
         Bind("/dev/null", f"{to}/file", is_file=True),
-        Mask(f"{to}/masked"),
+        Mask(f"{to}/masked", NULL),
         ReadOnly(f"{to}/read-only"),
         Mknod(f"{to}/device", stat.S_IFCHR | 0o666, 1, 3),
         Symlink("text", f"{to}/link"),
@@ -572,12 +584,20 @@ def test_links_and_dots_of_an_image_lead_no_target_out_of_the_rootfs(
 
 
 @pytest.mark.parametrize(
-    "op", [Chdir("/to-dev/x"), Mknod("/to-dev/x", stat.S_IFCHR | 0o666, 1, 3)], ids=["dir", "node"]
+    ("op", "no"),
+    [
+        (Chdir("/to-dev/x"), ("openat2", errno.ENOENT)),
+        (Mknod("/to-dev/x", stat.S_IFCHR | 0o666, 1, 3), ("openat2", errno.ENOENT)),
+        (Bind("/dev/null", "/to-file", is_file=True), ("openat", errno.EEXIST)),
+        (Mknod("/to-file", stat.S_IFCHR | 0o666, 1, 3), ("mknodat", errno.EEXIST)),
+    ],
+    ids=["directory", "node", "file that is the link", "node that is the link"],
 )
 def test_a_link_to_what_only_podmon_has_is_a_link_to_nothing(
-    op: Op, copied_rootfs: Path, pod_slice: Cgroup, tmp_path: Path
+    op: Op, no: tuple[str, int], copied_rootfs: Path, pod_slice: Cgroup, tmp_path: Path
 ) -> None:
     (copied_rootfs / "to-dev").symlink_to("/dev")
+    (copied_rootfs / "to-file").symlink_to("/dev/x")
     rootfs = mounts.bind(copied_rootfs)
 
     async def fail() -> tuple[SpawnError, list[str]]:
@@ -591,8 +611,38 @@ def test_a_link_to_what_only_podmon_has_is_a_link_to_nothing(
         error, devices = asyncio.run(fail())
     finally:
         os.close(rootfs)
-    assert (error.errno, error.call) == (errno.ENOENT, "openat2")
+    assert (error.call, error.errno) == no
     assert "x" not in devices
+
+
+def test_a_target_with_dots_is_found_though_files_are_renamed_all_the_time(
+    fds: Fds, pod_slice: Cgroup, tmp_path: Path
+) -> None:
+    """The kernel gives up a lookup below a root when any rename or mount of the machine meets one of its ".."."""
+    here, there, stop = tmp_path / "a", tmp_path / "b", threading.Event()
+    here.touch()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    def rename() -> None:
+        while not stop.is_set():
+            here.rename(there)
+            there.rename(here)
+
+    async def walk() -> SpawnError:
+        async with pod(pod_slice, empty) as podmon, asyncio.timeout(TIMEOUT):
+            leaf = pod_slice.create_child("leaf.scope")
+            ops = [Root(fds.rootfs, POD_ROOTFS), *[Mask("/dir/../dir/../dir/../missing", NULL)] * 2000, Exec(("/no",))]
+            return await failure_in_child(podmon, leaf, ops, lambda podmon, child: None)
+
+    with ThreadPoolExecutor(1) as thread:
+        renaming = thread.submit(rename)
+        try:
+            error = asyncio.run(walk())
+        finally:
+            stop.set()
+        renaming.result(TIMEOUT)
+    assert error.step == "run"
 
 
 @pytest.mark.parametrize("way", ["/proc/1/root", "/proc/self/cwd", "/proc/self/fd/0"])

@@ -41,6 +41,7 @@ from sandbox.linux.ops import (
     Session,
     Signals,
     Symlink,
+    Umask,
     encode,
 )
 from sandbox.pod.container import DEFAULT_PATH, POD_ROOTFS, ContainerSpec, compile_pod
@@ -276,7 +277,7 @@ def test_a_string_table_that_does_not_end_with_nul_is_refused(wire: Wire) -> Non
 BAD_OPS: list[tuple[Op, dict[str, int]]] = [
     (Session(), {"kind": native.OP["COUNT"]}),
     (Session(), {"kind": 2**32 - 1}),
-    (Session(), {"fd": 2}),
+    (Session(), {"fd": 1}),
     (Session(), {"fd": -2}),
     (Session(), {"fd": -(2**31)}),
     *((Session(), {name: value}) for name in ("s1", "s2", "s3") for value in (4096, 2**31, 2**32 - 1)),
@@ -313,6 +314,27 @@ def test_an_op_that_could_not_be_walked_is_refused(wire: Wire, op: Op, fields: d
         setattr(row, name, value)
     wire.spec(bytes(data), *spec.fds, id=2)
     assert wire.refusal(2) == errno.EINVAL
+    wire.works(3)
+
+
+def test_a_text_may_begin_at_the_last_byte_of_the_strings_and_not_behind_it(wire: Wire) -> None:
+    good = encode([Session(), Exec(("/no",))]).data
+    end = native.ffi.from_buffer("struct sp_spec *", good).strings
+    for field in ("s1", "s2", "s3"):
+        for offset in (end, end - 1):
+            data = bytearray(good)
+            setattr(native.ffi.from_buffer("struct sp_op *", memoryview(data)[HEADER:]), field, offset)
+            wire.spec(bytes(data), id=2)
+            assert wire.heard(2)[-1] == ("REFUSED" if offset == end else "FAILED")
+
+
+def test_a_spec_of_more_ops_than_there_may_be_is_refused(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = native.MAX_OPS
+    monkeypatch.setattr(native, "MAX_OPS", most + 1)  # ops.encode would not let it out
+    for count in (most, most + 1):
+        wire.spec(encode([Umask(0)] * count).data, id=2)
+        assert wire.heard(2)[-1] == ("FAILED" if count == most else "REFUSED")
+        assert wire.last.op == (most if count == most else 0)  # all of them walked, or none
     wire.works(3)
 
 
@@ -533,19 +555,19 @@ def test_podmon_has_no_more_fds_after_200_children_than_before(wire: Wire) -> No
 
 def test_podmon_reaps_what_its_children_leave_behind(wire: Wire) -> None:
     """A child without a pid namespace of its own: what it forks becomes podmon's when it ends."""
+    children = Path(f"/proc/{wire.pid}/task/{wire.pid}/children")
     read, write = os.pipe()
     wire.run(2, "exec 3<&0; read line <&3 & exit 0", Fd(read, 0, "a pipe"))  # leaves an orphan that reads
     os.close(read)
     assert wire.heard(2)[-1] == "EXITED"
-    (orphan,) = wire.leaf.procs()
-    pidfd = os.pidfd_open(orphan)
+    (orphan,) = children.read_text().split()
+    pidfd = os.pidfd_open(int(orphan))
     os.close(write)
     assert ends(pidfd)
-    wire.works(3)
-    wire.works(4)
-    children = Path(f"/proc/{wire.pid}/task/{wire.pid}/children").read_text()
-    assert children == ""
     os.close(pidfd)
+    wire.works(3)  # podmon is one loop: when it has done this twice, it has seen that end
+    wire.works(4)
+    assert children.read_text() == ""
 
 
 # --- what podmon is
@@ -571,6 +593,35 @@ def test_podmon_has_an_empty_root_and_nothing_open_but_its_own(wire: Wire) -> No
         assert (process / f"fd/{number}").stat().st_rdev == os.makedev(1, 3)
     mounted = [line.split()[4] for line in (process / "mountinfo").read_text().splitlines()]
     assert sorted(mounted) == ["/", "/dev", "/shm"]
+
+
+def test_a_child_has_no_fds_but_its_own_even_while_it_waits(wire: Wire) -> None:
+    """Another container's socket to podmon, say, or the pipe of its log."""
+    read, write = os.pipe()
+    pids = []
+    for number in (2, 3):
+        rootfs = mounts.bind(wire.busybox)
+        stdin, stdout = Fd(read, 0, "a pipe"), Fd(write, 1, "a pipe")
+        wire.spawn(number, Root(rootfs, POD_ROOTFS), Gate("START"), stdin, stdout, Exec((BUSYBOX, "cat")))
+        os.close(rootfs)
+        data, (pidfd,), _, _ = socket.recv_fds(wire.socket, native.MESSAGE_SIZE, 1)
+        assert TYPES[native.decode_message(data).type] == "SPAWNED"
+        assert TYPES[wire.answer().type] == "AT_GATE"
+        pids.append(native.pid_of(pidfd))
+        os.close(pidfd)
+    pipe = str(Path(f"/proc/self/fd/{read}").readlink())
+    for pid in pids:
+        # Its socket to podmon, what came with the spec for its ops (rootfs, both ends of the pipe; not the cgroup),
+        # and the rootfs opened.
+        sent = [POD_ROOTFS, pipe, pipe]
+        assert fds_of(pid) == sorted(["/dev/null"] * 3 + ["socket", *sent, POD_ROOTFS])
+    for number in (2, 3):
+        wire.message("OPEN_GATE", id=number, gate=native.GATE["START"])
+        assert TYPES[wire.answer().type] == "RUNNING"
+    for pid in pids:
+        assert fds_of(pid) == ["/dev/null", pipe, pipe]
+    os.close(read)
+    os.close(write)
 
 
 def test_podmon_is_named_for_ps_and_blocks_every_signal(wire: Wire) -> None:
@@ -706,11 +757,13 @@ def test_with_podmon_dies_all_that_it_started(pod_slice: Cgroup, tmp_path: Path,
             over = await start(podmon, leaf, busybox, "exit 4")
             await asyncio.gather(running.until(Stage.RUNNING), plain.until(Stage.RUNNING), over.ended())
             await waiting.until(Stage.CREATED)
+            pidfds = [os.dup(child.pidfd) for child in (running, plain, waiting) if child.pidfd is not None]
+            assert len(pidfds) == 3
             signal.pidfd_send_signal(podmon.pidfd, signal.SIGKILL)
             await asyncio.gather(*(child.ended() for child in (running, plain, waiting)))
-            for child in (running, plain, waiting):
-                assert child.pidfd is not None
-                assert await asyncio.to_thread(ends, child.pidfd)
+            for pidfd in pidfds:
+                assert await asyncio.to_thread(ends, pidfd)
+                os.close(pidfd)
             assert await asyncio.to_thread(leaf.wait_empty, TIMEOUT)
             with pytest.raises(WrongState, match="podmon has ended"):
                 await podmon.open_gate(waiting, "START")
@@ -757,6 +810,63 @@ def test_close_may_be_called_again_and_after_podmon_is_dead(pod_slice: Cgroup, t
             signal.pidfd_send_signal(podmon.pidfd, signal.SIGKILL)
             await podmon.close()
             await podmon.close()
+
+    bounded(run())
+
+
+def test_the_engine_has_no_more_fds_after_many_children_than_before(
+    pod_slice: Cgroup, tmp_path: Path, busybox: Path
+) -> None:
+    async def run() -> None:
+        leaf = pod_slice.create_child("leaf.scope")
+        async with pod(pod_slice, tmp_path) as podmon:
+            before = len(list(Path("/proc/self/fd").iterdir()))
+            for _ in range(20):
+                child = await start(podmon, leaf, busybox, "exit 0")
+                await child.ended()
+            assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+    bounded(run())
+
+
+@pytest.mark.parametrize("request_unread", [True, False])
+def test_what_podmon_said_before_it_died_is_heard(
+    request_unread: bool, pod_slice: Cgroup, tmp_path: Path, busybox: Path
+) -> None:
+    """The engine is busy elsewhere: its loop does not run between the two ends."""
+
+    async def run() -> None:
+        leaf = pod_slice.create_child("leaf.scope")
+        async with pod(pod_slice, tmp_path) as podmon:
+            child = await start(podmon, leaf, busybox, "exit 4", Gate("START"))
+            await child.until(Stage.CREATED)
+            await podmon.open_gate(child, "START")
+            assert leaf.wait_empty(TIMEOUT)
+            process = Path(f"/proc/{podmon.pid}")
+            while (process / f"task/{podmon.pid}/children").read_text():  # not reaped yet
+                os.sched_yield()
+            while (process / "stat").read_text().rpartition(")")[2].split()[0] != "S":  # not back in epoll_wait yet
+                os.sched_yield()
+            scope = pod_slice.child("podmon.scope")
+            scope.freeze()
+            if request_unread:
+                await podmon.open_gate(child, "START")
+            signal.pidfd_send_signal(podmon.pidfd, signal.SIGKILL)
+            assert ends(podmon.pidfd)
+            if not request_unread:
+                with pytest.raises(WrongState):
+                    await podmon.open_gate(child, "START")
+            await child.ended()
+            assert child.exit is not None
+            assert child.exit.code == 4
+
+    bounded(run())
+
+
+def test_two_may_close_a_podmon_at_once(pod_slice: Cgroup, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with pod(pod_slice, tmp_path) as podmon:
+            await asyncio.gather(podmon.close(), podmon.close())
 
     bounded(run())
 
