@@ -20,20 +20,14 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-import inotify_simple
+from inotify_simple import INotify, flags
 
 BLOCK = 65536  # bytes read at a time
 MAX_LINE = 1 << 20  # bytes; a longer line is handed on in parts
 
-# What can mean that there is more to read, or that nothing more will come: a write, the fresh file of a rotation, the
-# writer's last close, the end of the directory itself.
-_EVENTS = (
-    inotify_simple.flags.MODIFY
-    | inotify_simple.flags.CREATE
-    | inotify_simple.flags.MOVED_TO
-    | inotify_simple.flags.CLOSE_WRITE
-    | inotify_simple.flags.ONLYDIR
-)
+# What can mean that there is more to read (a write, to a fresh file too), or that nothing more will come: the writer's
+# last close, the end of the files and of the directory itself.
+_EVENTS = flags.MODIFY | flags.CLOSE_WRITE | flags.DELETE | flags.ONLYDIR
 
 
 class Stream(StrEnum):
@@ -164,6 +158,9 @@ class _File:
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def removed(self) -> bool:
+        return os.fstat(self._fd).st_nlink == 0
 
     def read(self, end: int | None = None) -> Iterator[bytes]:
         """What stands from `position` up to `end`, or as far as there is something."""
@@ -352,10 +349,15 @@ def _grown(files: _Files, there: list[_File], changes: _Changes, finished: Calla
             for data in current.read():
                 yield from splitter.feed(data)
         newer = files.newer(current)
-        if not newer:
-            if ended:
-                break
-            changes.wait()
+        if newer:
+            continue
+        if ended:
+            break
+        if current and current.removed():
+            # An open file would keep its directory, and so the watch on it, from ever ending.
+            yield from _rest(files, current, splitter)
+            current = None
+        changes.wait()
     yield from splitter.end()
 
 
@@ -372,7 +374,7 @@ class _Changes:
 
     def __init__(self, directory: Path, wake: int | None) -> None:
         self.gone = False  # the directory
-        self._inotify = inotify_simple.INotify()
+        self._inotify = INotify()
         self._poll = select.poll()
         self._poll.register(self._inotify.fileno(), select.POLLIN)
         if wake is not None:
@@ -393,4 +395,4 @@ class _Changes:
     def wait(self) -> None:
         self._poll.poll()
         for event in self._inotify.read(timeout=0):
-            self.gone = self.gone or bool(event.mask & inotify_simple.flags.IGNORED)
+            self.gone = self.gone or bool(event.mask & flags.IGNORED)
