@@ -129,6 +129,7 @@ def test_a_sidecar_holds_nothing_up_once_it_is_started() -> None:  # A23, A32
 
 
 def test_restarts_are_those_of_init_containers_until_they_are_through() -> None:
+    assert printed(v1_pod(inits=[UP, QUEUED])).restarts == 1
     assert printed(v1_pod(inits=[DONE, UP])).restarts == 2
     assert printed(v1_pod(inits=[DONE, DONE])).restarts == 10
     assert printed(v1_pod(inits=[UP, DONE], sidecars=1)).restarts == 11
@@ -189,6 +190,10 @@ def test_no_pods_are_no_table() -> None:
 
 def test_a_restart_without_a_known_end_has_no_time() -> None:
     assert "   2          5m" in shown(status(running(restart_count=2)))
+
+
+def test_an_end_without_a_restart_is_none() -> None:
+    assert "Running   0          5m" in shown(status(running(last_state=end())))
 
 
 def test_the_newest_end_dates_the_restarts() -> None:

@@ -31,6 +31,7 @@ STATES = {
         ContainerStatus("app", "i", Terminated(137, "ContainerStatusUnknown")), phase=Phase.FAILED
     ),
     "terminating": status(running(), deletion_timestamp=NOW, deletion_grace_period_seconds=30),
+    "succeeded but one is unknown": replace(status(running()), phase=Phase.SUCCEEDED, containers=()),
     "evicted": status(terminated(137, "Error"), phase=Phase.FAILED, reason="Evicted", message="memory"),
 }
 
@@ -225,6 +226,7 @@ def test_conditions_are_kubelets_in_its_order() -> None:
         ("not started", "ContainersNotReady", "containers with unknown status: [app]"),
         ("succeeded", "PodCompleted", None),
         ("killed", "PodFailed", None),
+        ("succeeded but one is unknown", "ContainersNotReady", "containers with unknown status: [app]"),
     ],
 )
 @pytest.mark.parametrize("kind", ["Ready", "ContainersReady"])
