@@ -314,16 +314,23 @@ static void write_record(const struct task *task)
 	close(fd);
 }
 
+/* Whoever hears of an end finds the record written, and of a connection's child nothing left; the pod's are kept until
+ * they are forgotten. */
 static void end_task(struct task *task, struct sp_message end)
 {
+	struct connection *owner = task->owner;
+
 	end.id = task->id;
-	end.scope = task->owner ? SP_OF_CONNECTION : SP_OF_POD;
+	end.scope = owner ? SP_OF_CONNECTION : SP_OF_POD;
 	task->end = end;
 	task->pid = 0;
 	write_record(task);
-	come_to(task, ENDED);
-	if (task->owner)
-		free_task(task);	/* the pod's are kept until they are forgotten */
+	if (owner) {
+		free_task(task);
+		tell(owner, &end, -1);
+	} else {
+		come_to(task, ENDED);
+	}
 }
 
 /* --- output ----------------------------------------------------------------------------------------------- */
@@ -753,9 +760,10 @@ static void on_request(struct connection *connection)
 	request.from = connection;
 	if (cut)	/* there is room for all fds that a spec may have, so it is our limit of fds */
 		refuse(&request, -EMFILE);
-	else if (got != sizeof request.message)
+	else if (got != sizeof request.message) {
+		request.message = (struct sp_message){ 0 };	/* nothing in it can be trusted to be what it says */
 		refuse(&request, -EBADMSG);
-	else if (request.message.type >= sizeof requests / sizeof *requests || !requests[request.message.type])
+	} else if (request.message.type >= sizeof requests / sizeof *requests || !requests[request.message.type])
 		refuse(&request, -EINVAL);
 	else
 		requests[request.message.type](&request);

@@ -96,7 +96,8 @@ static inline int sys_send(int sock, const void *data, size_t size, int fd, int 
 }
 
 /* One message and up to `room` fds (*count of them).  The kernel puts all of a message's fds into its first control
- * message.  Bytes received, 0 at the end, -1; *cut: there were more fds than room for them, or than we may open. */
+ * message.  Bytes received (one
+ * more than `size` where there were more), 0 at the end, -1; *cut: there were more fds than room for them, or than we may open. */
 static inline ssize_t sys_receive(int sock, void *data, size_t size, int *fds, uint32_t room, uint32_t *count, bool *cut)
 {
 	union {
@@ -121,7 +122,7 @@ static inline ssize_t sys_receive(int sock, void *data, size_t size, int *fds, u
 		memcpy(fds, CMSG_DATA(cmsg), bytes);
 		*count = (uint32_t)(bytes / sizeof(int));
 	}
-	return header.msg_flags & MSG_TRUNC ? 0 : got;
+	return header.msg_flags & MSG_TRUNC ? (ssize_t)size + 1 : got;
 }
 
 /* Is there something to read, or the end? */

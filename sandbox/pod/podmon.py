@@ -146,7 +146,7 @@ class Podmon:
         control.setblocking(False)
         self.pid = launched.pid if launched else -1
         self.children: dict[int, Child] = {}  # of the pod, by number
-        self._pidfd = launched.pidfd if launched else -1
+        self.pidfd = launched.pidfd if launched else -1
         self._control = control
         self._own: dict[int, Child] = {}  # requests and execs of this connection
         self._numbers = 0
@@ -195,11 +195,12 @@ class Podmon:
     async def setup(
         self, listed: Sequence[Op], *, listener: int | None = None, records: int | None = None, bound: bool = False
     ) -> None:
-        """Have podmon walk `listed` in itself; see ops.encode_setup.  Raises SpawnError."""
+        """Have podmon walk `listed` in itself, see ops.encode_setup, and subscribe.  Raises SpawnError."""
         child = self._new_own(listed)
         spec = ops.encode_setup(listed, listener=listener, records=records, bound=bound)
         await self._send_spec("SETUP", child, spec)
         await child.until(Stage.ENDED)
+        await self.subscribe()
 
     async def subscribe(self) -> None:
         """Hear of all children of the pod from now on, and first of what became of them so far."""
@@ -236,7 +237,7 @@ class Podmon:
 
     async def gone(self) -> None:
         """Wait until podmon has ended."""
-        await readable(self._pidfd)
+        await readable(self.pidfd)
 
     async def close(self) -> None:
         """Kill podmon, wait until all of the pod's processes are gone, and reap it.  Idempotent."""
@@ -244,13 +245,13 @@ class Podmon:
             await self._close()
 
     async def _close(self) -> None:
-        if self._pidfd < 0:
+        if self.pidfd < 0:
             return
         with contextlib.suppress(ProcessLookupError):  # it has ended already
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        await readable(self._pidfd)
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        await readable(self.pidfd)
         with contextlib.suppress(ChildProcessError):  # another engine's child: init reaps it
-            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | native.WALL)
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | native.WALL)
         while not self._gone:  # what it said before its end is still to be read
             self._readable()
         self.detach()
@@ -261,9 +262,9 @@ class Podmon:
         for child in (*self.children.values(), *self._own.values()):
             child.close()
         self._control.close()
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
 
     def _new_own(self, listed: Sequence[Op]) -> Child:
         self._numbers += 1
@@ -319,9 +320,9 @@ class Podmon:
         elif kind == native.MESSAGE["TERMINAL"] and fds:
             child.terminal = fds.pop()
         elif kind == native.MESSAGE["READY"]:
-            if self._pidfd < 0 and fds:
-                self._pidfd = fds.pop()
-                self.pid = native.pid_of(self._pidfd)
+            if self.pidfd < 0 and fds:
+                self.pidfd = fds.pop()
+                self.pid = native.pid_of(self.pidfd)
             child.end()
         else:
             self._hear_end(child, message)

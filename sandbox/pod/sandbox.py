@@ -195,7 +195,6 @@ class PodSandbox:
                 records=directory,
                 bound=bound,
             )
-        await self._podmon.subscribe()
 
     @property
     def pid(self) -> int:

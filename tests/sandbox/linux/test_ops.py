@@ -19,6 +19,7 @@ from sandbox.linux.ops import (
     Chdir,
     Exec,
     Fd,
+    Fork,
     Gate,
     Hostname,
     Ids,
@@ -38,6 +39,7 @@ from sandbox.linux.ops import (
     Signals,
     Spec,
     Symlink,
+    Tty,
     Umask,
     Unshare,
     encode,
@@ -62,6 +64,8 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
     ),
     (Gate("START"), "wait at the gate START", {"kind": "GATE", "a": native.GATE["START"]}),
     (Session(), "begin a new session", {"kind": "SESSION"}),
+    (Tty(), "make a terminal from /dev/ptmx and use it as fds 0 to 2", {"kind": "TTY"}),
+    (Fork(), "go on inside the pid namespace", {"kind": "FORK", "flags": 0}),
     (Keyring(), "join a new session keyring", {"kind": "KEYRING"}),
     (Signals(), "reset every signal to its default", {"kind": "SIGNALS"}),
     (Hostname("web"), "set the hostname to web", {"kind": "HOSTNAME", "s1": "web"}),
@@ -224,9 +228,9 @@ def test_an_empty_list_still_has_a_string_table_that_begins_and_ends_with_nul() 
 def test_an_fd_that_several_ops_use_is_sent_once() -> None:
     spec = encode([Attach(8, "/a", "a"), Fd(9, 1, "out"), Fd(9, 2, "out"), Attach(8, "/b", "b")], cgroup=7)
     decoded = Decoded(spec)
-    assert spec.fds == (7, 8, 9)
-    assert [op.fd for op in decoded.ops] == [1, 2, 2, 1]
-    assert decoded.header.cgroup == 0
+    assert spec.fds == (8, 9, 7)
+    assert [op.fd for op in decoded.ops] == [0, 1, 1, 0]
+    assert decoded.header.cgroup == 2
 
 
 @pytest.mark.parametrize(
@@ -262,6 +266,11 @@ def test_groups_are_aligned_whatever_stands_before_them(name: str) -> None:
     assert offset % 4 == 0
     assert struct.unpack_from("=2I", decoded.strings, offset) == (1, 2**32 - 2)
     assert decoded.data.endswith(b"\0")
+
+
+def test_a_join_with_a_terminal_says_so() -> None:
+    assert Fork(terminal=True).describe() == "go on inside the pid namespace, with fd 0 as the terminal"
+    assert Decoded(encode([Fork(terminal=True)])).ops[0].flags == 1
 
 
 @pytest.mark.parametrize("ids", [Ids(uid=2**32 - 1), Ids(gid=-1), Ids(uid=2**32), Ids(groups=(2**32 - 1,))])
@@ -334,5 +343,6 @@ def test_an_index_past_the_end_means_the_clone_itself(index: int) -> None:
 
 
 def test_a_call_or_errno_that_is_not_known_is_given_as_its_number() -> None:
-    assert "clone the child: 9999: " in str(failure([], index=0, call=9999, number=errno.EPERM))
+    assert "clone the child: 9999: " in str(failure(LISTED, index=9, call=9999, number=errno.EPERM))
+    assert "op 3: 9999: " in str(failure([], index=3, call=9999, number=errno.EPERM)), "another engine's list"
     assert str(failure(LISTED, index=0, call=CALLS["setsid"], number=9999)).endswith("(9999)")

@@ -43,6 +43,7 @@ from sandbox.linux.ops import (
     Symlink,
     Umask,
     encode,
+    encode_setup,
 )
 from sandbox.pod.container import DEFAULT_PATH, POD_ROOTFS, ContainerSpec, compile_pod
 from sandbox.pod.podmon import Child, Podmon, Stage
@@ -56,8 +57,8 @@ HEADER = native.ffi.sizeof("struct sp_spec")
 SEALS = {"shrink": 0x2, "grow": 0x4, "write": 0x8}  # linux/fcntl.h, F_SEAL_*
 F_GET_SEALS = 1034
 BUSYBOX = f"{POD_ROOTFS}/bin/busybox"
-# What podmon has open: /dev/null thrice, its socket, a signalfd and an epoll.
-FDS = ["/dev/null"] * 3 + ["anon_inode:[eventpoll]", "anon_inode:[signalfd]", "socket"]
+# What podmon has open: /dev/null thrice, its socket, a signalfd, an epoll and a pidfd of its own.
+FDS = sorted(["/dev/null"] * 3 + ["anon_inode:[eventpoll]", "anon_inode:[pidfd]", "anon_inode:[signalfd]", "socket"])
 
 
 class Wire:
@@ -83,7 +84,10 @@ class Wire:
         self._fds = ExitStack()
         root = mounts.tmpfs(64 << 10, 0o755)
         os.mkdir(POD_ROOTFS.lstrip("/"), dir_fd=root)
-        self.request("SETUP", compile_pod(hostname="test", root=root, at=str(directory)), id=1)
+        spec = encode_setup(
+            compile_pod(hostname="test", root=root, at=str(directory)), listener=None, records=None, bound=True
+        )
+        self.spec(spec.data, *spec.fds, kind="SETUP", id=1)
         os.close(root)
         ready = self.answer()
         assert (TYPES[ready.type], ready.id, ready.code) == ("READY", 1, native.PROTOCOL)
@@ -93,6 +97,7 @@ class Wire:
 
     def message(self, kind: str | int, *fds: int, **fields: int) -> None:
         number = native.MESSAGE[kind] if isinstance(kind, str) else kind
+        fields.setdefault("scope", native.SCOPE["OF_CONNECTION"])
         self.send(native.encode_message(type=number, **fields), *fds)
 
     def spec(self, data: bytes, *fds: int, kind: str = "SPAWN", **fields: int) -> None:
@@ -241,7 +246,10 @@ BAD_HEADERS = [
     ("nops", [0, 1, 3, 4096, 4097, 2**31, 2**32 - 1], errno.EINVAL),
     ("strings", [0, 1, 2**31, 2**32 - 40, 2**32 - 1], errno.EINVAL),
     ("nfds", [0, 1, 3, 128, 2**32 - 1], errno.EINVAL),
-    ("cgroup", [2, 3, -2, -(2**31), 2**31 - 1], errno.EINVAL),
+    *((name, [2, 3, -2, -(2**31), 2**31 - 1], errno.EINVAL) for name in ("cgroup", "listener", "records", "log_dir")),
+    *((name, [2, 3, -2, -(2**31), 2**31 - 1], errno.EINVAL) for name in ("log_stdout", "log_stderr")),
+    ("log_name", [4096, 2**31, 2**32 - 1], errno.EINVAL),
+    ("record_name", [4096, 2**31, 2**32 - 1], errno.EINVAL),
 ]  # fmt: skip
 
 
