@@ -62,6 +62,7 @@ DOORS = {
     "prctl": {"sandbox.linux.host"},
     "yaml": {"sandbox.manifest.tree"},
     "argparse": {"sandbox.front.cli"},
+    "inotify_simple": {"sandbox.pod.logs"},
 }
 
 
