@@ -77,6 +77,9 @@ class _Run:
             running = await self._engine.run(pod, lambda p, c: output.open(self._prefix(p, c)), _report)
             self._running.append(running)
         await self._each(RunningPod.wait)
+        for running in self._running:
+            if running.box is not None and not running.box.alive:
+                print_error(SandboxError(f'pod "{running.pod.name}": its podmon was killed, and with it all that ran'))
 
     async def _each(self, act: Callable[[RunningPod], Coroutine[Any, Any, None]]) -> None:
         """Do it to all pods at once; let all finish before the first error is raised."""

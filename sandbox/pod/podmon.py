@@ -235,6 +235,11 @@ class Podmon:
         """Have podmon go on in a new file, after somebody has renamed the child's log."""
         await self._send("REOPEN", child)
 
+    @property
+    def alive(self) -> bool:
+        """Whether podmon was still there when it was last heard of."""
+        return not self._gone
+
     async def gone(self) -> None:
         """Wait until podmon has ended."""
         await readable(self.pidfd)

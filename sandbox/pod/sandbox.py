@@ -197,6 +197,11 @@ class PodSandbox:
             )
 
     @property
+    def alive(self) -> bool:
+        """Whether podmon, and with it the sandbox, was still there when it was last heard of."""
+        return self._podmon.alive
+
+    @property
     def pid(self) -> int:
         """podmon's process number on the host."""
         return self._podmon.pid

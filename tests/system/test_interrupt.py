@@ -111,12 +111,14 @@ def test_a_killed_seedpod_takes_its_pods_along_and_the_next_one_cleans_up(seedpo
     assert not (seedpod.root / "pods" / uid).exists()
 
 
-def test_a_killed_podmon_ends_the_run_with_137(seedpod: Seedpod) -> None:
+def test_a_killed_podmon_ends_the_run_with_137_and_a_word_about_it(seedpod: Seedpod) -> None:
     process = started(seedpod, seedpod.pod(seedpod.shell("c", STUBBORN)))
     (uid,) = (path.name for path in (seedpod.root / "pods").iterdir())
     podmon = int((Slices(seedpod.root).path(uid) / "podmon.scope" / "cgroup.procs").read_text())
     os.kill(podmon, signal.SIGKILL)
-    assert process.wait(TIMEOUT) == 137
+    _, stderr = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 137
+    assert stderr == 'error: pod "web": its podmon was killed, and with it all that ran\n'
 
 
 def test_a_reader_that_goes_away_ends_the_run(seedpod: Seedpod) -> None:
