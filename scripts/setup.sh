@@ -12,6 +12,8 @@ packages=(
 	python3-venv    # .venv
 	libcap-dev      # python-prctl is built from source
 	busybox-static  # localhost/busybox is made of it
+	e2fsprogs       # a test makes a file immutable with chattr
+	mount           # tests mount a tmpfs
 )
 
 missing=()
