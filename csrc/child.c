@@ -709,6 +709,12 @@ static bool fd_check(int32_t index, uint32_t nfds)
 	return index == SP_NO_FD || (index >= 0 && (uint32_t)index < nfds);
 }
 
+/* A file name with room for the endings that podmon gives it, and in no other directory. */
+static bool name_check(const char *strings, uint32_t offset)
+{
+	return !strchr(strings + offset, '/') && strlen(strings + offset) <= 240;
+}
+
 int spec_check(const void *data, size_t size, uint32_t nfds)
 {
 	const struct sp_spec *spec = data;
@@ -734,6 +740,8 @@ int spec_check(const void *data, size_t size, uint32_t nfds)
 	op = ops_of(spec);
 	strings = (const char *)(op + spec->nops);
 	if (strings[0] || strings[spec->strings - 1])
+		return -EINVAL;
+	if (!name_check(strings, spec->log_name) || !name_check(strings, spec->record_name) || spec->log_files > 1000)
 		return -EINVAL;
 	for (uint32_t i = 0; i < spec->nops; i++, op++) {
 		if (!op_check(spec, op, strings, rooted))

@@ -20,7 +20,7 @@
 
 #define LINE_MAX_PIECE 16384	/* bytes; as containerd's */
 #define HEAD_MAX 64		/* room for time, tag and flag */
-#define READ_SIZE 32768
+#define READ_SIZE STREAM_READ
 
 static char input[LINE_MAX_PIECE + READ_SIZE];
 static char output[2 * (LINE_MAX_PIECE + HEAD_MAX)];
@@ -30,8 +30,18 @@ static void open_file(struct log *log)
 {
 	struct stat st;
 
-	log->fd = openat(log->dir, log->name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-	log->size = log->fd >= 0 && !fstat(log->fd, &st) ? (uint64_t)st.st_size : 0;
+	/* A pipe in its place would block us, and a device take our words for commands. */
+	log->fd = openat(log->dir, log->name,
+			 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0640);
+	log->size = 0;
+	if (log->fd < 0)
+		return;
+	if (fstat(log->fd, &st) || !S_ISREG(st.st_mode)) {
+		close(log->fd);
+		log->fd = -1;
+		return;
+	}
+	log->size = (uint64_t)st.st_size;
 }
 
 struct log *log_open(int dir, const char *name, uint64_t max_size, uint32_t max_files)

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define STREAM_READ 32768	/* bytes that stream_carry reads at most */
+
 /* One log, written by two streams. */
 struct log {
 	int dir, fd;		/* its directory; the file being written, -1 where it could not be opened */

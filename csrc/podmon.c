@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -81,6 +82,7 @@ struct task {
 	pid_t pid;
 	int pidfd;
 	bool exec_tried;
+	bool lost;		/* it joined, and was killed and reaped before its number was known */
 	char *record;		/* file name; NULL: none */
 	struct log *log;	/* NULL: its output is not ours to carry */
 	struct pipe stdout_pipe, stderr_pipe;
@@ -344,10 +346,15 @@ static void on_output(struct source *source, uint32_t events)
 		close_source(source);
 }
 
-/* Everybody who could write is dead: what is in the pipe now is all there will be. */
+/* What is in the pipe when the container has ended is logged before its end is told.  No more than that: another
+ * container, to which it passed its stdout, may go on writing. */
 static void drain(struct pipe *pipe)
 {
-	while (pipe->source.fd >= 0 && sys_readable(pipe->source.fd))
+	int left = 0;
+
+	if (pipe->source.fd < 0 || ioctl(pipe->source.fd, FIONREAD, &left))
+		return;
+	for (left = left / STREAM_READ + 2; left && pipe->source.fd >= 0 && sys_readable(pipe->source.fd); left--)
 		on_output(&pipe->source, EPOLLIN);
 }
 
@@ -373,6 +380,8 @@ static void on_closed(struct task *task)
 	come_to(task, RUNNING);
 }
 
+/* The sibling is a process of the container already, and its root may have killed it before this was read: then it has
+ * been reaped as nobody's, and its number may be another's. */
 static void on_joined(struct task *task, const struct report *report, int pidfd)
 {
 	const uint32_t gate = GATE_JOINED;
@@ -383,6 +392,16 @@ static void on_joined(struct task *task, const struct report *report, int pidfd)
 	task->pidfd = pidfd;
 	(void)!send(task->source.fd, &gate, sizeof gate, MSG_DONTWAIT | MSG_NOSIGNAL);
 	come_to(task, SPAWNED);
+	if (syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) && errno == ESRCH) {
+		task->pid = 0;
+		task->lost = true;
+	}
+}
+
+static void end_lost(struct task *task)
+{
+	end_task(task, (struct sp_message){
+			       .type = SP_EXITED, .signal = SIGKILL, .finished_ns = clock_ns() });
 }
 
 static void on_terminal(struct task *task, int master)
@@ -430,8 +449,12 @@ static bool take_report(struct task *task)
 
 static void on_report(struct source *source, uint32_t events)
 {
+	struct task *task = (struct task *)source;
+
 	(void)events;
-	take_report((struct task *)source);
+	take_report(task);
+	if (task->lost)
+		end_lost(task);
 }
 
 /* The child with this pid has ended.  Its last words are read before its end is told: a stage that has handed over to
@@ -442,6 +465,10 @@ static void on_end(struct task *task, pid_t pid, int status, const struct rusage
 
 	while (task->source.fd >= 0 && take_report(task))
 		;
+	if (task->lost) {
+		end_lost(task);
+		return;
+	}
 	if (task->pid != pid)
 		return;
 	close_source(&task->source);
@@ -564,6 +591,10 @@ static void on_setup(const struct request *request)
 	struct walk walk = { .fds = request->fds + 1, .sync = -1, .root = -1 };
 	int err;
 
+	if (listener.fd >= 0 || records_fd >= 0) {
+		refuse(request, -EALREADY);
+		return;
+	}
 	walk.spec = map_spec(request, &err);
 	if (!walk.spec) {
 		refuse(request, err);

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import cgroups
-from sandbox.linux import native, network
+from sandbox.linux import network
 from sandbox.pod.slices import Slices
 from tests.runner import Seedpod
 
@@ -100,7 +100,6 @@ def _podmons_of(slice_prefix: str) -> list[str]:
 @pytest.fixture
 def no_leaks(root: Path) -> Iterator[None]:
     """Processes, mounts, links, cgroups, fds and files are the same after the test as before it."""
-    native.podmon_memfd()  # made once a process and kept
     prefix = Slices(root).name
     before = _snapshot(prefix)
     yield

@@ -12,7 +12,7 @@ import fcntl
 import functools
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,17 +75,21 @@ class Launched:
 
 
 @functools.cache
-def podmon_memfd() -> int:
-    """A sealed memfd with podmon in it, shared by all podmons of this process and never closed.
-
-    From a memfd, because a container can have podmon's executable re-opened (`#!/proc/self/exe` in an image):
-    what it gets must be nobody's file, and unwritable.
-    """
+def _podmon_program() -> bytes:
     try:
-        program = PODMON.read_bytes()
+        return PODMON.read_bytes()
     except FileNotFoundError as missing:
         raise Unsupported("starting a pod", needs=f"{PODMON.name}, built", hint="run `make setup`") from missing
-    return sealed_memfd("podmon", program, executable=True)
+
+
+def podmon_memfd() -> int:
+    """A sealed memfd with podmon in it, for one launch.
+
+    From a memfd, because a container can have podmon's executable re-opened (`#!/proc/self/exe` in an image): what it
+    gets must be nobody's file, and unwritable.  One for each, because seals do not stop chmod and chown: root in a
+    container could keep a shared one from being executed ever again.
+    """
+    return sealed_memfd("podmon", _podmon_program(), executable=True)
 
 
 def sealed_memfd(name: str, data: bytes, *, executable: bool = False) -> int:
@@ -113,24 +117,16 @@ def launch(*, namespaces: int, control: int, cgroup: int, title: str) -> Launche
 
     `control` becomes its control socket.  Raises KernelError; nothing is left then.
     """
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    try:
+    with ExitStack() as fds:
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        fds.callback(os.close, null)
+        exe = podmon_memfd()
+        fds.callback(os.close, exe)
         title_text = ffi.new("char[]", os.fsencode(title))
-        request = ffi.new(
-            "struct sp_launch *",
-            {
-                "namespaces": namespaces,
-                "exe": podmon_memfd(),
-                "control": control,
-                "cgroup": cgroup,
-                "null": null,
-                "title": title_text,
-            },
-        )
+        fields = {"namespaces": namespaces, "exe": exe, "control": control, "cgroup": cgroup, "null": null}
+        request = ffi.new("struct sp_launch *", {**fields, "title": title_text})
         result = ffi.new("struct sp_launched *")
         failed = lib.sp_launch(request, result)
-    finally:
-        os.close(null)
     if failed:
         raise KernelError(-failed, step=f"start podmon: {CALL_NAMES[result.call]}", hint=_launch_hint(-failed))
     return Launched(pidfd=result.pidfd, pid=result.pid, elapsed_ns=result.elapsed_ns)

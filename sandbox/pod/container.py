@@ -110,6 +110,7 @@ def compile_pod(*, hostname: str, root: int, at: str) -> list[Op]:
     """
     shm_options = tmpfs_options(SHM_SIZE, 0o1777)
     return [
+        Keyring(),
         Unshare(native.CLONE_NEWNS),
         Private("/"),  # or what follows would happen on the host too
         Root(root, at, "the pod's empty root"),
@@ -210,6 +211,7 @@ def compile_exec(spec: ExecSpec, *, init: int, stdio: tuple[int, int, int] | Non
     fds: list[Op] = [Tty()] if stdio is None else [Fd(fd, number, names[number]) for number, fd in enumerate(stdio)]
     return [
         SetNs(init, native.CLONE_NEWNS | native.CLONE_NEWPID | native.CLONE_NEWCGROUP, "the container"),
+        Keyring(),
         *fds,
         Chdir(spec.cwd),
         Umask(0o022),

@@ -129,6 +129,7 @@ def bound_listener(directory: Path) -> socket.socket:
     try:
         with _socket_path(directory) as path:
             listener.bind(path)
+            listener.setblocking(False)  # a client may be gone again before podmon comes to accept it
             Path(path).chmod(0o600)
     except OSError:
         listener.close()

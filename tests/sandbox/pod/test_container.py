@@ -64,8 +64,8 @@ def test_the_cgroup_namespace_is_made_by_the_child_itself_and_first() -> None:
 
 def test_a_pods_own_list_cuts_propagation_before_it_mounts_anything() -> None:
     ops = compile_pod(hostname="web", root=5, at="/somewhere")
-    assert ops[0] == Unshare(native.CLONE_NEWNS)
-    assert ops[1] == Private("/")
+    assert ops[1] == Unshare(native.CLONE_NEWNS)
+    assert ops[2] == Private("/")
 
 
 def test_the_program_and_its_environment_end_the_list() -> None:

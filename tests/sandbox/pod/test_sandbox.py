@@ -495,3 +495,89 @@ def test_a_client_that_hangs_up_changes_nothing_for_others(lab: Lab) -> None:
             assert native.PROTOCOL == 2
 
     bounded(test)
+
+
+ADD_KEY = """
+import ctypes
+libc = ctypes.CDLL(None)
+assert libc.syscall(250, 1, None) > 0, "keyctl: join a new session keyring"
+assert libc.syscall(248, b"user", b"secret of the engine", b"x", 1, -3) > 0, "add_key"
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="system call numbers of x86_64")
+def test_a_program_that_joins_has_no_keys_of_the_engine(lab: Lab, probe: Path) -> None:
+    script = ADD_KEY + EXEC_PROBE
+    arguments = [str(lab.slice.path), str(lab.directory), str(lab.busybox), str(probe)]
+    result = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    assert result.stdout == "ENOKEY\n", result.stderr
+
+
+EXEC_PROBE = """
+import asyncio, sys
+from pathlib import Path
+from cgroups import Cgroup
+from sandbox.pod.container import BindMount, ContainerSpec
+from sandbox.pod.sandbox import LogTarget
+from tests.sandbox.pod.test_sandbox import ENV, Lab, output_of
+
+async def main():
+    lab = Lab(Cgroup(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
+    async with lab.box() as box:
+        mounts = (BindMount(Path(sys.argv[4]), "/probe", "the probe"),)
+        spec = ContainerSpec(("sleep", "600"), lab.busybox, ENV, mounts=mounts)
+        container = await box.create_container("c", spec, log=LogTarget(lab.logs, "c.log"))
+        await container.start()
+        print((await output_of(box, container, "/probe/probe", "session-key", "secret of the engine"))[1], end="")
+
+asyncio.run(main())
+"""
+
+
+def test_a_joining_program_that_is_killed_at_any_moment_has_an_end(lab: Lab) -> None:
+    """Root of the container may kill it before podmon knows its number."""
+
+    async def test() -> None:
+        async with lab.box() as box:
+            killer = "trap '' TERM; while [ ! -e /dev/shm/stop ]; do kill -9 -1; done"
+            container = await lab.start(box, f"({killer}) & wait; exec sleep 600")
+            ended = 0
+            for _ in range(150):
+                try:
+                    await output_of(box, container, "true")
+                except (SpawnError, WrongState):
+                    continue
+                finally:
+                    ended += 1
+            assert ended == 150
+
+    bounded(test)
+
+
+def test_a_pipe_in_the_place_of_a_log_does_not_stop_podmon(lab: Lab) -> None:
+    async def test() -> None:
+        async with lab.box() as box:
+            container = await lab.start(box, "exec sleep 600")
+            (lab.logs / "c.log").unlink()
+            os.mkfifo(lab.logs / "c.log")
+            await box._podmon.reopen_log(container._child)
+            assert (await output_of(box, container, "true"))[0] == 0
+
+    bounded(test)
+
+
+def test_each_podmon_has_an_executable_of_its_own(lab: Lab, tmp_path: Path) -> None:
+    """Seals do not stop chmod: root of one container could otherwise keep all later pods from starting."""
+
+    async def test() -> None:
+        async with lab.box() as box:
+            exe = Path(f"/proc/{box.pid}/exe")
+            exe.chmod(0)
+            second = lab.slice.create_child("second.scope")
+            with second.fd() as cgroup:
+                podmon = Podmon.launch(cgroup=cgroup, title="second")
+            await podmon.close()
+
+    bounded(test)
