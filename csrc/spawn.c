@@ -201,11 +201,6 @@ int sp_setns(int fd, int namespaces)
 	return or_errno(setns(fd, namespaces));
 }
 
-int sp_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve)
-{
-	return or_errno(sys_openat2(dirfd, path, flags | O_CLOEXEC, 0, resolve));
-}
-
 int sp_open_tree(int dirfd, const char *path, unsigned int flags)
 {
 	return or_errno(sys_open_tree(dirfd, path, flags | OPEN_TREE_CLOEXEC));

@@ -216,7 +216,6 @@ struct sp_launched {
 /* Each returns a file descriptor or 0, or -errno. */
 int sp_launch(const struct sp_launch *launch, struct sp_launched *launched);
 int sp_setns(int fd, int namespaces);
-int sp_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve);
 int sp_open_tree(int dirfd, const char *path, unsigned int flags);
 int sp_fsopen(const char *fstype);
 int sp_fsconfig_string(int fs, const char *key, const char *value);

@@ -227,7 +227,10 @@ class Podmon:
         await self._send("OPEN_GATE", child, gate=native.GATE[gate])
 
     async def forget(self, child: Child) -> None:
-        """Have podmon drop what it keeps of a child of the pod that has ended."""
+        """Have podmon drop what it keeps of a child of the pod that has ended.  Raises WrongState for another."""
+        if child.stage is not Stage.ENDED:
+            current = child.stage.name.lower()
+            raise WrongState(f"child {child.number} is {current}", current=current, wanted="ended")
         await self._send("FORGET", child)
         child.close()
         self.children.pop(child.number, None)
@@ -357,7 +360,7 @@ class Podmon:
             )
         elif message.type == native.MESSAGE["FAILED"]:
             child.end(failure=ops.failure(child.ops, index=message.op, call=message.call, number=message.err))
-        else:
+        elif child.stage is Stage.REQUESTED:  # what is refused of a child that is there does not end it
             child.end(failure=KernelError(message.err, step="podmon refused the request"))
 
     def _lost(self) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -579,5 +580,53 @@ def test_each_podmon_has_an_executable_of_its_own(lab: Lab, tmp_path: Path) -> N
             with second.fd() as cgroup:
                 podmon = Podmon.launch(cgroup=cgroup, title="second")
             await podmon.close()
+
+    bounded(test)
+
+
+def test_podmon_forgets_a_child_that_has_ended_and_no_other(lab: Lab) -> None:
+    async def test() -> None:
+        async with lab.box() as box:
+            ended = await lab.start(box, "exit 7", "ended")
+            runs = await lab.start(box, "exec sleep 600", "runs")
+            await ended.wait()
+            with pytest.raises(WrongState, match="is running"):
+                await box._podmon.forget(runs._child)
+            await box._podmon.forget(ended._child)
+            client = await Podmon.connect(lab.directory)
+            assert list(client.children) == [runs.number]
+            client.detach()
+
+    bounded(test)
+
+
+def test_a_refused_request_does_not_end_a_child_that_runs(lab: Lab) -> None:
+    """Its log cannot be opened again, as it has none."""
+
+    async def test() -> None:
+        async with lab.box() as box:
+            null = os.open("/dev/null", os.O_WRONLY)
+            spec = ContainerSpec(("sleep", "600"), lab.busybox, ENV)
+            container = await box.create_container("c", spec, stdout=null, stderr=null)
+            os.close(null)
+            await container.start()
+            await box._podmon.reopen_log(container._child)
+            assert (await output_of(box, container, "true"))[0] == 0
+            assert container.stage is Stage.RUNNING
+
+    bounded(test)
+
+
+def test_a_thread_can_enter_the_shared_namespaces(lab: Lab) -> None:
+    def hostname_inside(path: Path) -> str:
+        with path.open() as namespace:
+            native.setns(namespace.fileno(), native.CLONE_NEWUTS)
+        return os.uname().nodename
+
+    async def test() -> None:
+        async with lab.box() as box:
+            with ThreadPoolExecutor(1) as threads:  # of its own: it stays there
+                assert threads.submit(hostname_inside, box.namespaces["uts"]).result() == "test"
+            assert os.uname().nodename != "test"
 
     bounded(test)
