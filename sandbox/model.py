@@ -53,6 +53,9 @@ class Container:
     working_dir: str | None = None
     env: tuple[EnvVar, ...] = ()
     volume_mounts: tuple[VolumeMount, ...] = ()
+    stdin: bool = False  # its stdin can be attached to; otherwise it is at its end from the start
+    stdin_once: bool = False  # the first client's end is the end of stdin
+    tty: bool = False  # stdin, stdout and stderr are one terminal
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,12 @@ class Pod:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     hostname: str | None = None
-    restart_policy: RestartPolicy = RestartPolicy.NEVER
+    restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     termination_grace_period_seconds: int = 30
+    share_process_namespace: bool = False
+    host_network: bool = False
+    host_pid: bool = False
+    host_ipc: bool = False  # with the host's /dev/shm
     containers: tuple[Container, ...] = ()
     volumes: tuple[Volume, ...] = ()
 

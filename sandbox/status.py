@@ -90,6 +90,19 @@ class ContainerStatus:
 
 
 @dataclass(frozen=True)
+class Event:
+    """Something that happened to a pod, `count` times, in kubelet's words; `container` is "" for the pod as a whole."""
+
+    reason: str  # Started, BackOff, …
+    message: str
+    first: datetime
+    last: datetime
+    warning: bool = False
+    container: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True)
 class PodStatus:
     """A pod as it is now: what was asked for (`pod`, and `manifest` as it was written), identity, and its state.
 
@@ -109,3 +122,4 @@ class PodStatus:
     pod_ips: tuple[str, ...] = ()
     reason: str = ""
     message: str = ""
+    events: tuple[Event, ...] = ()  # the oldest first

@@ -206,8 +206,8 @@ class Field:
 
     @property
     def attribute(self) -> str:
-        """The name in Python's spelling: working_dir for workingDir."""
-        return re.sub("[A-Z]", lambda upper: "_" + upper[0].lower(), self.name)
+        """The name in Python's spelling: working_dir for workingDir, host_pid for hostPID."""
+        return re.sub("[A-Z]+", lambda upper: "_" + upper[0].lower(), self.name)
 
 
 class Record(Type[T]):

@@ -50,6 +50,12 @@ def _at_most_one_source(volume: Cursor) -> None:
         extra.refuse(wording.forbidden("may not specify more than 1 volume type"), at=extra.named)
 
 
+def _one_pid_namespace(spec: Cursor) -> None:
+    shared, host = spec.field("shareProcessNamespace"), spec.field("hostPID")
+    if shared and host and shared.node.value is True and host.node.value is True:
+        shared.refuse(wording.forbidden("ShareProcessNamespace and HostPID cannot both be enabled"))
+
+
 # ---- volumes ----
 
 
@@ -110,10 +116,12 @@ CONTAINER = Record(
     Field("workingDir", Text()),
     Field("env", ListOf(ENV_VAR)),
     Field("volumeMounts", ListOf(VOLUME_MOUNT, _unique("mountPath", _must_be_unique))),
+    Field("stdin", Flag()),
+    Field("stdinOnce", Flag()),
+    Field("tty", Flag()),
     known="""
         envFrom imagePullPolicy lifecycle livenessProbe ports readinessProbe resizePolicy resources restartPolicy
-        restartPolicyRules securityContext startupProbe stdin stdinOnce terminationMessagePath
-        terminationMessagePolicy tty volumeDevices
+        restartPolicyRules securityContext startupProbe terminationMessagePath terminationMessagePolicy volumeDevices
     """,
     idle={"resources": {}},
 )
@@ -135,24 +143,23 @@ METADATA: Record[dict[str, Any]] = Record(
 SPEC: Record[dict[str, Any]] = Record(
     dict,
     Field("containers", ListOf(CONTAINER, _unique("name")), required=True),
-    Field(
-        "restartPolicy",
-        Choice(model.RestartPolicy.NEVER, known=tuple(model.RestartPolicy)),
-        required='the default, "Always", is not implemented yet; supported values: "Never"',
-    ),
+    Field("restartPolicy", Choice(*model.RestartPolicy)),
     Field("terminationGracePeriodSeconds", Whole(minimum=0)),
     Field("hostname", Text(rules.dns_label)),
+    Field("shareProcessNamespace", Flag()),
+    Field("hostNetwork", Flag()),
+    Field("hostPID", Flag()),
+    Field("hostIPC", Flag()),
     Field("volumes", ListOf(VOLUME, _unique("name"))),
     known="""
         activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks
-        ephemeralContainers evictionResponders hostAliases hostIPC hostNetwork hostPID hostUsers hostnameOverride
-        imagePullSecrets initContainers nodeName nodeSelector os overhead preemptionPolicy priority priorityClassName
-        readinessGates resourceClaims resources runtimeClassName schedulerName schedulingGates schedulingGroup
-        securityContext serviceAccount serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain
-        tolerations topologySpreadConstraints
+        ephemeralContainers evictionResponders hostAliases hostUsers hostnameOverride imagePullSecrets
+        initContainers nodeName nodeSelector os overhead preemptionPolicy priority priorityClassName readinessGates
+        resourceClaims resources runtimeClassName schedulerName schedulingGates schedulingGroup securityContext
+        serviceAccount serviceAccountName setHostnameAsFQDN subdomain tolerations topologySpreadConstraints
     """,
     idle={"dnsPolicy": "ClusterFirst", "securityContext": {}, "resources": {}},
-    rules=(_mounts_name_volumes,),
+    rules=(_mounts_name_volumes, _one_pid_namespace),
 )
 
 

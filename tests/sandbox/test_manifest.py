@@ -79,8 +79,9 @@ def refusals(text: str | bytes) -> list[str]:
 
 
 def test_the_smallest_manifest_gets_every_default() -> None:
-    assert pod(GOOD) == Pod("web", containers=(Container("app", "busybox"),))
-    assert pod(GOOD).restart_policy is RestartPolicy.NEVER
+    expected = Pod("web", containers=(Container("app", "busybox"),))
+    assert pod(changed("  restartPolicy: Never\n", "")) == expected
+    assert expected.restart_policy is RestartPolicy.ALWAYS
 
 
 def test_a_manifest_with_every_implemented_field_comes_through_whole() -> None:
@@ -96,6 +97,10 @@ spec:
   restartPolicy: Never
   terminationGracePeriodSeconds: 0
   hostname: front
+  shareProcessNamespace: true
+  hostNetwork: true
+  hostPID: false
+  hostIPC: true
   volumes:
   - name: data
     emptyDir: {}
@@ -114,6 +119,9 @@ spec:
     volumeMounts:
     - {name: data, mountPath: /data}
     - {name: etc, mountPath: /host/etc, readOnly: true}
+    stdin: true
+    stdinOnce: true
+    tty: true
   - name: side
     image: localhost/busybox
 """
@@ -125,6 +133,9 @@ spec:
         hostname="front",
         restart_policy=RestartPolicy.NEVER,
         termination_grace_period_seconds=0,
+        share_process_namespace=True,
+        host_network=True,
+        host_ipc=True,
         containers=(
             Container(
                 name="app",
@@ -134,6 +145,9 @@ spec:
                 working_dir="/tmp",
                 env=(EnvVar("A", "1"), EnvVar("B", ""), EnvVar("odd name-", "x=y")),
                 volume_mounts=(VolumeMount("data", "/data"), VolumeMount("etc", "/host/etc", read_only=True)),
+                stdin=True,
+                stdin_once=True,
+                tty=True,
             ),
             Container("side", "localhost/busybox"),
         ),
@@ -159,7 +173,9 @@ spec:
   restartPolicy: Never
 status: {}
 """
-    assert pod(text) == Pod("web", labels={"run": "web"}, containers=(Container("web", "busybox"),))
+    assert pod(text) == Pod(
+        "web", labels={"run": "web"}, restart_policy=RestartPolicy.NEVER, containers=(Container("web", "busybox"),)
+    )
 
 
 @pytest.mark.parametrize(
@@ -284,16 +300,13 @@ def test_a_manifest_in_json_is_accepted() -> None:
         ),
         # spec
         (
-            changed("  restartPolicy: Never\n", ""),
-            '5:1: spec.restartPolicy: Required value: the default, "Always", is not implemented yet; '
-            'supported values: "Never"',
+            changed("Never", "never"),
+            '6:18: spec.restartPolicy: Unsupported value: "never": supported values: "Always", "OnFailure", "Never"',
         ),
         (
-            changed("Never", "Always"),
-            '6:18: spec.restartPolicy: Unsupported value: "Always": known but not implemented yet; '
-            'supported values: "Never"',
+            in_spec("hostPID: true\n  shareProcessNamespace: true"),
+            "7:26: spec.shareProcessNamespace: Forbidden: ShareProcessNamespace and HostPID cannot both be enabled",
         ),
-        (changed("Never", "never"), '6:18: spec.restartPolicy: Unsupported value: "never": supported values: "Never"'),
         (
             in_spec("terminationGracePeriodSeconds: -1"),
             "6:34: spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
@@ -315,7 +328,11 @@ def test_a_manifest_in_json_is_accepted() -> None:
             "6:34: spec.terminationGracePeriodSeconds: Invalid value: true: must be an integer, not a boolean",
         ),
         (in_spec("hostname: a.b"), f'6:13: spec.hostname: Invalid value: "a.b": {LABEL}'),
-        (in_spec("hostNetwork: true"), '6:3: spec.hostNetwork: field "hostNetwork" is known but not implemented yet'),
+        (in_spec("hostUsers: false"), '6:3: spec.hostUsers: field "hostUsers" is known but not implemented yet'),
+        (
+            in_spec("hostNetwork: 'true'"),
+            '6:16: spec.hostNetwork: Invalid value: "true": must be a boolean, not a string',
+        ),
         (in_spec("dnsPolicy: None"), '6:3: spec.dnsPolicy: field "dnsPolicy" is known but not implemented yet'),
         (in_spec("hostnam: x"), '6:3: spec.hostnam: unknown field "hostnam", did you mean "hostname"?'),
         (
