@@ -67,6 +67,7 @@ class Terminated:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     container_id: str = ""  # 64 hex digits, or "" for one that never was
+    hint: str = ""  # what to do about it, where that is known
 
 
 ContainerState = Waiting | Running | Terminated

@@ -20,9 +20,19 @@ DEFAULT_ROOT = "/var/lib/seedpod"
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sandbox.front.run import run  # with asyncio and the engine: 60 ms that other verbs do without
+    from sandbox.front import run  # with asyncio and the engine: 60 ms that other verbs do without
 
-    return run(options.root, options.file)
+    if options.detach:
+        return run.run_detached(options.root, options.file, wait=options.wait)
+    return run.run(options.root, options.file, keep=options.keep)
+
+
+def _agent(options: argparse.Namespace) -> int:
+    from sandbox.front import agent
+
+    if options.background is not None:
+        return agent.background(options.root, options.background)
+    return agent.agent(options.root)
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -47,7 +57,13 @@ def parser() -> argparse.ArgumentParser:
 
     verb = verbs.add_parser("run", help="run the pods of a manifest in the foreground")
     verb.add_argument("file", metavar="FILE", help='a manifest in YAML or JSON; "-" is stdin')
+    verb.add_argument("-d", "--detach", action="store_true", help="return when the containers have started")
+    verb.add_argument("--wait", type=float, metavar="60s", nargs="?", const=60.0)
+    verb.add_argument("--keep", action="store_true", help="leave the pods when they have ended")
     verb.set_defaults(act=_run)
+    verb = verbs.add_parser("agent")
+    verb.add_argument("--background", type=int, default=None, help=argparse.SUPPRESS)
+    verb.set_defaults(act=_agent)
     verb = verbs.add_parser("info", help="what this host can do, and the cure for what it cannot")
     verb.set_defaults(act=_info)
     verb = verbs.add_parser("version", help="print the version")

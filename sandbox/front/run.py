@@ -1,132 +1,247 @@
-"""`seedpod run FILE`: pods in the foreground, from their creation to their removal."""
+"""`seedpod run FILE`: pods in the foreground, from their creation to their removal, or with `-d` left running."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import functools
+import queue
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sandbox import manifest
 from sandbox.errors import KernelError, SandboxError
 from sandbox.front.errors import print_error, print_warning
+from sandbox.front.follow import Follower, View, is_over
 from sandbox.front.output import Output
 from sandbox.linux import host
 from sandbox.model import Container, Pod
-from sandbox.pod import lifecycle
-from sandbox.pod.engine import Engine, RunningPod
+from sandbox.pod import hosting, lifecycle
+from sandbox.pod.client import Client
+from sandbox.pod.logs import log_directory
+from sandbox.status import Event, PodStatus, Running, Terminated
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-
-def run(root: Path, file: str) -> int:
-    """Run the pods of a manifest until their end.  The exit code of the verb."""
-    pods = load(file)
-    host.require_privileges()
-    return asyncio.run(_Run(Engine(root, print_warning), pods).main())
+Documents = Sequence[tuple[Pod, Mapping[str, Any]]]
 
 
 def load(file: str) -> tuple[Pod, ...]:
     """The pods of a manifest file; "-" is stdin.  Raises ManifestError, or KernelError where it cannot be read."""
+    return tuple(pod for pod, _ in documents(file))
+
+
+def documents(file: str) -> Documents:
+    """As `load`, each pod with its document."""
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise KernelError(error.errno or 0, step="read", filename=file) from error
-    return manifest.load(data, file="<stdin>" if file == "-" else file)
+    return manifest.documents(data, file="<stdin>" if file == "-" else file)
+
+
+def run(root: Path, file: str, *, keep: bool = False) -> int:
+    """Run the pods of a manifest until their end, and remove them unless they are to be kept.  The verb's exit code."""
+    pods = documents(file)
+    host.require_privileges()
+    with hosting.engine(root, print_warning) as client:
+        return _Run(client, root, pods, keep).main()
+
+
+def run_detached(root: Path, file: str, *, wait: float | None = None) -> int:
+    """Make the pods of a manifest and return when their containers have started; with `wait` when they are ready, or
+    after so many seconds."""
+    pods = documents(file)
+    host.require_privileges()
+    with Client(root) as client:
+        uids = client.create([document for _, document in pods])
+        try:
+            _wait_begun(client, uids)
+        except SandboxError:
+            _remove(client, uids)
+            raise
+        for pod, _ in pods:
+            print(f"pod/{pod.name} created", flush=True)
+        if wait is not None:
+            _wait_ready(client, pods, uids, wait)
+    return 0
+
+
+def _wait_begun(client: Client, uids: Sequence[str]) -> None:
+    told = _Told()
+    with client.watch(uids) as watch:
+        for statuses in watch.until():
+            told.tell(statuses)
+            if all(status is None or _has_begun(status) for status in statuses):
+                return
+
+
+def _has_begun(status: PodStatus) -> bool:
+    """Whether every container was started once, or could not be."""
+    return is_over(status) or all(
+        each.restart_count or each.last_state or isinstance(each.state, Running | Terminated)
+        for each in status.containers
+    )
+
+
+def _wait_ready(client: Client, pods: Documents, uids: Sequence[str], seconds: float) -> None:
+    """Raises SandboxError where one is not ready in time, or never will be."""
+    with client.watch(uids) as watch:
+        late: list[str] = []
+        for statuses in watch.until(time.monotonic() + seconds):
+            late = [pod.name for (pod, _), each in zip(pods, statuses, strict=True) if not (each and _is_ready(each))]
+            if not late:
+                return
+            if all(is_over(each) for each in statuses):
+                raise SandboxError(f"pods/{late[0]} has ended and will not be ready")
+    raise SandboxError(f"timed out waiting for the condition on pods/{late[0]}")
+
+
+def _is_ready(status: PodStatus) -> bool:
+    return not is_over(status) and all(each.ready for each in status.containers)
+
+
+def _remove(client: Client, uids: Sequence[str]) -> None:
+    """Whatever state they are in: what is still there is killed."""
+    for uid in uids:
+        client.delete_uid(uid, grace=0, force=True, at_once=True)
+    for uid in uids:
+        client.wait_removed(uid, None)
+
+
+class _Told:
+    """Tells on stderr, once, what went wrong with pods."""
+
+    def __init__(self) -> None:
+        self._ends: set[str] = set()
+        self._events: set[tuple[str, Event]] = set()
+
+    def tell(self, statuses: Sequence[PodStatus | None]) -> None:
+        """Raises SandboxError for a pod that could not be made at all."""
+        for status in filter(None, statuses):
+            _refuse_unmade(status)
+            for container, end in _failed_starts(status):
+                if end.container_id not in self._ends:
+                    self._ends.add(end.container_id)
+                    subject = f'pod "{status.pod.name}", container "{container}": '
+                    print_error(SandboxError(end.message, hint=end.hint or None), subject=subject)
+            for event in status.events:
+                if event.warning and not event.container and (status.uid, event) not in self._events:
+                    self._events.add((status.uid, event))
+                    print_error(SandboxError(f'pod "{status.pod.name}": {event.message}'))
+
+
+def _refuse_unmade(status: PodStatus) -> None:
+    """An engine tries again and again to make a sandbox, as kubelet does; who waits for `run` is told of the first."""
+    for event in status.events:
+        if event.reason == "FailedCreatePodSandBox" and status.start_time is None:
+            raise SandboxError(f'pod "{status.pod.name}": {event.message}')
+
+
+def _failed_starts(status: PodStatus) -> Iterator[tuple[str, Terminated]]:
+    for each in status.containers:
+        for end in (each.last_state, each.state):
+            if isinstance(end, Terminated) and end.reason == "StartError":
+                yield each.name, end
 
 
 class _Run:
     """One run: its pods, and the signals that interrupt it.
 
-    The first TERM, INT or HUP ends the pods gracefully, the second at once.
+    The first TERM, INT or HUP ends the pods gracefully, the second at once; then nobody waits for our stdout either.
     """
 
-    def __init__(self, engine: Engine, pods: tuple[Pod, ...]) -> None:
-        self._engine = engine
-        self._pods = pods
-        self._running: list[RunningPod] = []
+    def __init__(self, client: Client, root: Path, pods: Documents, keep: bool) -> None:
+        self._client = client
+        self._root = root
+        self._pods = [pod for pod, _ in pods]
+        self._manifests = [document for _, document in pods]
+        self._keep = keep
+        self._uids: list[str] = []
+        self._news: queue.SimpleQueue[int | OSError | None] = queue.SimpleQueue()
         self._signals: list[int] = []
         self._failure: OSError | None = None
-        self._once, self._twice = asyncio.Event(), asyncio.Event()
+        self._followers: list[threading.Thread] = []
+        self._told = _Told()
 
-    async def main(self) -> int:
-        loop = asyncio.get_running_loop()
+    def main(self) -> int:
+        self._take_signals()
+        self._uids = self._client.create(self._manifests)
+        try:
+            with View(self._client, self._uids, lambda: self._news.put(None)) as view:
+                self._follow(view)
+                self._wait(view)
+                code = self._exit_code(view)
+        finally:
+            if not self._keep or self._signals:
+                _remove(self._client, self._uids)
+        if self._failure:
+            raise KernelError(self._failure.errno or 0, step="write the containers' output")
+        return code
+
+    # ---- what happens meanwhile ----
+
+    def _take_signals(self) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)  # whatever our caller had blocked
         for number in INTERRUPTS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
-                loop.add_signal_handler(number, self._interrupt, number)
-        output = Output(lambda error: self._failed_in(loop, error))
-        try:
-            await self._unless(self._once, self._start_and_wait(output))
-            if self._once.is_set():
-                await self._unless(self._twice, self._each(RunningPod.stop))
-        finally:
-            await self._each(RunningPod.remove)
-        await self._unless(self._twice, output.finished())
-        if self._failure:
-            raise KernelError(self._failure.errno or 0, step="write the containers' output")
-        return self._exit_code()
+                signal.signal(number, lambda number, _: self._news.put(number))
 
-    async def _start_and_wait(self, output: Output) -> None:
-        for pod in self._pods:
-            self._engine.check(pod)  # all of them, before the first is made
-        for pod in self._pods:
-            running = await self._engine.run(pod, lambda p, c: output.open(self._prefix(p, c)), _report)
-            self._running.append(running)
-        await self._each(RunningPod.wait)
-        for running in self._running:
-            if running.box is not None and not running.box.alive:
-                print_error(SandboxError(f'pod "{running.pod.name}": its podmon was killed, and with it all that ran'))
+    def _follow(self, view: View) -> None:
+        output = Output(self._news.put)
+        for pod, uid in zip(self._pods, self._uids, strict=True):
+            for container in pod.containers:
+                write = functools.partial(output.write, prefix=self._prefix(pod, container))
+                logs = log_directory(
+                    self._root, namespace=pod.namespace, name=pod.name, uid=uid, container=container.name
+                )
+                follower = Follower(view, uid, container.name, logs=logs, pass_on=write)
+                thread = threading.Thread(target=self._follow_one, args=(follower,), daemon=True)
+                self._followers.append(thread)
+                thread.start()
 
-    async def _each(self, act: Callable[[RunningPod], Coroutine[Any, Any, None]]) -> None:
-        """Do it to all pods at once; let all finish before the first error is raised."""
-        results = await asyncio.gather(*(act(running) for running in self._running), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+    def _follow_one(self, follower: Follower) -> None:
+        follower.follow()
+        self._news.put(None)
 
-    @staticmethod
-    async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work, or give it up as soon as the event comes."""
-        task = asyncio.ensure_future(work)
-        waiter = asyncio.ensure_future(event.wait())
-        await asyncio.wait((task, waiter), return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
-        if not task.done():
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):  # by us
-            await task
+    def _wait(self, view: View) -> None:
+        """Until all pods are over and all output was passed on, or until a second interrupt."""
+        while len(self._signals) < 2:
+            self._told.tell(list(view.statuses.values()))
+            if all(map(is_over, view.statuses.values())) and not any(each.is_alive() for each in self._followers):
+                return
+            news = self._news.get()
+            if isinstance(news, OSError):
+                self._output_failed(news)
+            elif news is not None:
+                self._interrupted(news)
 
-    def _interrupt(self, number: int) -> None:
+    def _interrupted(self, number: int) -> None:
         self._signals.append(number)
-        (self._twice if self._once.is_set() else self._once).set()
+        for uid in self._uids:
+            self._client.delete_uid(uid, hold=True, at_once=len(self._signals) > 1)
 
-    def _failed_in(self, loop: asyncio.AbstractEventLoop, error: OSError) -> None:
-        loop.call_soon_threadsafe(self._failed, error)
-
-    def _failed(self, error: OSError) -> None:
+    def _output_failed(self, error: OSError) -> None:
         """Our output goes nowhere any more: what the pods do is for nobody."""
         if self._signals or self._failure:
             return
         if isinstance(error, BrokenPipeError):
-            self._interrupt(signal.SIGPIPE)
+            self._interrupted(signal.SIGPIPE)
         else:
             self._failure = error
-            self._once.set()
+            for uid in self._uids:
+                self._client.delete_uid(uid, hold=True)
 
     def _prefix(self, pod: Pod, container: Container) -> str:
         if len(self._pods) > 1:
             return f"{pod.name}/{container.name} | "
         return f"{container.name} | " if len(pod.containers) > 1 else ""
 
-    def _exit_code(self) -> int:
+    def _exit_code(self, view: View) -> int:
         if self._signals:
             return 128 + self._signals[0]
-        return lifecycle.exit_code(end for running in self._running for end in running.ended.values())
-
-
-def _report(pod: Pod, container: Container, error: SandboxError | OSError) -> None:
-    print_error(error, subject=f'pod "{pod.name}", container "{container.name}": ')
+        ends = [each.state for status in view.statuses.values() if status for each in status.containers]
+        return lifecycle.exit_code(end for end in ends if isinstance(end, Terminated))

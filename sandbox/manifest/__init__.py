@@ -8,6 +8,7 @@ A manifest is read as Kubernetes reads it, strictly, and accepted whole or refus
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from sandbox.errors import ManifestError
 from sandbox.manifest import tree, wording
@@ -17,7 +18,7 @@ from sandbox.manifest.pod import POD
 from sandbox.manifest.tree import Node, Place, Unreadable
 from sandbox.model import Pod
 
-__all__ = ["from_dict", "load"]
+__all__ = ["documents", "from_dict", "load"]
 
 _KINDS: Mapping[str, Record[Pod]] = {"Pod": POD}
 
@@ -27,18 +28,24 @@ def load(text: str | bytes, *, file: str = "<text>") -> tuple[Pod, ...]:
 
     `file` is only a name for findings.  Raises ManifestError with every finding, whatever the text is.
     """
-    return _load(file, lambda refuse: tree.documents(text, refuse))
+    return tuple(pod for pod, _ in documents(text, file=file))
+
+
+def documents(text: str | bytes, *, file: str = "<text>") -> tuple[tuple[Pod, dict[str, Any]], ...]:
+    """As `load`, each pod with its document as it was written: plain dicts, lists and scalars."""
+    found = _load(file, lambda refuse: tree.documents(text, refuse))
+    return tuple((pod, tree.to_python(node)) for pod, node in found)
 
 
 def from_dict(manifest: Mapping[str, object], *, file: str = "<dict>") -> Pod:
     """The pod of one already parsed manifest; findings have line 0.  Raises ManifestError."""
-    (pod,) = _load(file, lambda refuse: iter([tree.from_python(manifest, refuse)]))
+    ((pod, _),) = _load(file, lambda refuse: iter([tree.from_python(manifest, refuse)]))
     return pod
 
 
-def _load(file: str, read: Callable[[tree.Refuse], Iterator[Node]]) -> tuple[Pod, ...]:
+def _load(file: str, read: Callable[[tree.Refuse], Iterator[Node]]) -> tuple[tuple[Pod, Node], ...]:
     report = Report(file)
-    pods: list[Pod] = []
+    pods: list[tuple[Pod, Node]] = []
     try:
         pods.extend(_pods(read(report.add), report))
         if not pods and not len(report):
@@ -50,14 +57,14 @@ def _load(file: str, read: Callable[[tree.Refuse], Iterator[Node]]) -> tuple[Pod
     return tuple(pods)
 
 
-def _pods(documents: Iterable[Node], report: Report) -> Iterator[Pod]:
+def _pods(nodes: Iterable[Node], report: Report) -> Iterator[tuple[Pod, Node]]:
     seen: set[str] = set()
-    for node in documents:
+    for node in nodes:
         document = Cursor(node, report, named=node.place)
         try:
             table = _table(document)
             _refuse_repeated_name(document, seen)
-            yield table.read(document)
+            yield table.read(document), node
         except Refused:
             continue
 

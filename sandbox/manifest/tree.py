@@ -78,6 +78,15 @@ def from_python(value: object, refuse: Refuse) -> Node:
     return _PythonReader(refuse).node(value, 1, "")
 
 
+def to_python(node: Node) -> Any:
+    """The tree as plain dicts, lists and scalars: what `from_python` takes, and JSON."""
+    if isinstance(node.value, Mapping):
+        return {name: to_python(entry.node) for name, entry in node.value.items()}
+    if isinstance(node.value, tuple):
+        return [to_python(item) for item in node.value]
+    return node.value
+
+
 # ---- characters ----
 
 # What YAML allows in a stream (c-printable), less the byte order mark that may only open it.

@@ -78,6 +78,14 @@ class BindMount:
 
 
 @dataclass(frozen=True)
+class Sharing:
+    pid: bool = False
+    host_network: bool = False
+    host_pid: bool = False
+    host_ipc: bool = False
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """A container, ready to be made: nothing in it needs a manifest or an image any more.
 
@@ -89,6 +97,9 @@ class ContainerSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
     mounts: tuple[BindMount, ...] = ()
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
 
 
 @dataclass(frozen=True)

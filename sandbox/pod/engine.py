@@ -1,167 +1,225 @@
-"""Runs the pods of one root: from a manifest's values to a sandbox with volumes, images and containers, and back.
+"""The engine: the pods of one root, each with its worker.  It prints nothing and decides nothing about life and death.
 
-The engine decides nothing about life and death (sandbox.pod.lifecycle) and prints nothing: it is told where a
-container's output goes and whom to tell of a container that could not be started.
+It is the only writer of its root, which a lock says is its own; it may be killed at any moment, and the next one goes
+on with what stands on disk and what the pods' podmons tell.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sandbox.errors import SandboxError
-from sandbox.expand import argv, environment
-from sandbox.linux import native
-from sandbox.model import Container, Pod
-from sandbox.pod import images, volumes
-from sandbox.pod.container import BindMount, ContainerSpec
-from sandbox.pod.images import Image
-from sandbox.pod.lifecycle import Ended
-from sandbox.pod.sandbox import PodSandbox, SandboxContainer
-from sandbox.pod.store import Claim, Store
+from sandbox import manifest
+from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
+from sandbox.linux import host
+from sandbox.model import Pod
+from sandbox.pod import config, images, planning
+from sandbox.pod.joining import Target
+from sandbox.pod.notebook import now
+from sandbox.pod.paths import make_root
+from sandbox.pod.podmon import Stage
+from sandbox.pod.slices import Slices
+from sandbox.pod.state import Deletion, PodRecord, PodState, new_state
+from sandbox.pod.store import Store, is_uid
+from sandbox.pod.worker import Surroundings, Worker
+from sandbox.status import Phase, PodStatus
 
-# A mount travels as a file descriptor beside the container's list, and one message takes so many; the rest is for
-# the rootfs, the cgroup, the output and the files of /etc.
-MAX_VOLUME_MOUNTS = native.MAX_FDS - 16
-
-# Makes the write ends of pipes for a container's stdout and stderr; the engine closes its copies.
-OpenOutput = Callable[[Pod, Container], tuple[int, int]]
-# Hears of a container that could not be started.
-OnStartError = Callable[[Pod, Container, SandboxError | OSError], None]
+ADOPTION_TIMEOUT = 5.0  # seconds in which the podmons that still run are to answer; a stopped one holds up no other
 
 
-class RunningPod:
-    """A pod that this engine made.  `remove` undoes all of it, whatever state it is in."""
+@dataclass(frozen=True)
+class Wanted:
+    """A pod that is to be made: its UID, chosen by who asks so that to ask twice makes one, and its manifest."""
 
-    def __init__(self, pod: Pod, claim: Claim, store: Store) -> None:
-        self.pod = pod
-        self.uid = claim.uid
-        self.ended: dict[str, Ended] = {}  # by container name, filled in by `wait` and where a start failed
-        self.box: PodSandbox | None = None
-        self._claim: Claim | None = claim
-        self._store = store
-
-    async def wait(self) -> None:
-        """Wait until every container has ended."""
-        containers = self.box.containers.values() if self.box else ()
-        await asyncio.gather(*(self._wait(container) for container in containers))
-
-    async def _wait(self, container: SandboxContainer) -> None:
-        if container.name in self.ended:
-            return
-        status = await container.wait()
-        self.ended[container.name] = Ended(status, status.finished)
-
-    async def stop(self) -> None:
-        """End the containers: TERM, the pod's grace period, KILL."""
-        if self.box is not None:
-            await self.box.stop(self.pod.termination_grace_period_seconds)
-
-    async def remove(self) -> None:
-        """Kill what still runs and remove everything that was made.  Idempotent."""
-        if self.box is not None:
-            await self.box.remove()
-            self.box = None
-        if self._claim is not None:
-            claim, self._claim = self._claim, None
-            self._store.release(claim)
+    uid: str
+    manifest: Mapping[str, Any]
 
 
 class Engine:
-    """The pods of one root directory."""
+    """The pods of one root directory, whose lock the caller holds."""
 
     def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
-        """`warn` is told what could not be cleaned up of pods whose engine was killed."""
-        self.store = Store(root, warn)
+        """`warn` is told what went wrong and is nobody's request: a line each."""
+        host.require_privileges()
+        make_root(root)
+        self.root = root
+        self.config = config.load(root)
+        self._warn = warn
+        self.store = Store(root, Slices(root, self.config.cgroup_parent), warn)
+        self._workers: dict[str, Worker] = {}  # by UID
+        self._names: dict[tuple[str, str], Worker] = {}  # a forced deletion frees a name while the pod still ends
+        self._lives: set[asyncio.Task[None]] = set()
+        self.fewer = asyncio.Event()  # set when the next pod is removed, and then replaced
 
-    def check(self, pod: Pod) -> dict[str, Image]:
-        """Refuse what cannot run here, before anything of the pod is made; the images by container name.
+    # ---- its own life ----
 
-        Raises NotFound for a missing image or host path, SandboxError for a container without a program.
-        """
-        volumes.check(pod)
-        _limit_mounts(pod)
-        found = {container.name: images.find(container.image, self.store.images) for container in pod.containers}
-        _require_programs(pod, found)
-        return found
+    async def start(self) -> None:
+        """Adopt the pods that stand on disk."""
+        workers = [worker for record, state in self.store.load() if (worker := self._known(record, state))]
+        adoptions = [asyncio.create_task(worker.adopt()) for worker in workers]
+        if adoptions:
+            await asyncio.wait(adoptions, timeout=ADOPTION_TIMEOUT)
+        for worker, adoption in zip(workers, adoptions, strict=True):
+            self._add(worker, adoption)
+        if not workers:
+            self.store.slices.remove_parents()
 
-    async def run(self, pod: Pod, open_output: OpenOutput, on_start_error: OnStartError) -> RunningPod:
-        """Make the pod and start its containers in order (SEMANTICS A2).
-
-        Raises what refuses or fails the pod as a whole, with everything undone.  A container whose program cannot be
-        started is no such failure: `on_start_error` hears of it and the others are started, as kubelet does.
-        """
-        found = self.check(pod)
-        running = RunningPod(pod, claim := self.store.claim(pod), self.store)
+    def _known(self, record: PodRecord, state: PodState) -> Worker | None:
         try:
-            running.box = await PodSandbox.create(
-                name=pod.name, hostname=pod.effective_hostname, directory=claim.directory, pod_slice=claim.pod_slice
-            )
-            etc = volumes.create_etc(pod, claim.directory)
-            paths = volumes.create(pod, claim.directory)
-            for container in pod.containers:
-                mounts = (*etc, *volumes.mounts_of(container, paths))
-                spec = _spec(pod, container, found[container.name], mounts)
-                await self._start(running, container, spec, open_output, on_start_error)
-        except BaseException:  # whatever it was, cancellation included: undo, then let it pass
-            await running.remove()
+            pod = manifest.from_dict(record.manifest)
+        except ManifestError as error:
+            self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: {error}")
+            return None
+        return Worker(record, pod, state, Surroundings(self.store, self.config, self._warn))
+
+    def _add(self, worker: Worker, adoption: asyncio.Task[None] | None = None) -> None:
+        self._workers[worker.record.uid] = worker
+        if not (worker.state.deletion and worker.state.deletion.forced):
+            self._names[worker.record.namespace, worker.record.name] = worker
+        life = asyncio.create_task(self._live(worker, adoption), name=f"pod {worker.record.uid}")
+        self._lives.add(life)
+        life.add_done_callback(self._ended)
+
+    async def _live(self, worker: Worker, adoption: asyncio.Task[None] | None) -> None:
+        if adoption is not None:
+            await adoption
+        await worker.live()
+        record = worker.record
+        del self._workers[record.uid]
+        if self._names.get((record.namespace, record.name)) is worker:
+            del self._names[record.namespace, record.name]
+        if not self._workers:
+            self.store.slices.remove_parents()
+        self.fewer.set()
+        self.fewer = asyncio.Event()
+
+    def _ended(self, life: asyncio.Task[None]) -> None:
+        """A worker that ends by an error is a bug of ours: told with its traceback, and the other pods go on."""
+        self._lives.discard(life)
+        error = None if life.cancelled() else life.exception()
+        if error is not None:
+            self._warn(f"{life.get_name()} is left alone until the engine is started anew: {error!r}")
+            self._warn("".join(traceback.format_exception(error)).rstrip())
+
+    async def deletions_done(self) -> None:
+        """Wait until no pod is being deleted."""
+        while any(worker.state.deletion and not worker.state.deletion.hold for worker in self._workers.values()):
+            await self.fewer.wait()
+
+    async def close(self) -> None:
+        """Let go of the pods: they run on."""
+        for life in self._lives:
+            life.cancel()
+        await asyncio.gather(*self._lives, return_exceptions=True)
+
+    @property
+    def count(self) -> int:
+        """How many pods there are, those included that are being removed."""
+        return len(self._workers)
+
+    # ---- requests ----
+
+    def create(self, wanted: Iterable[Wanted]) -> None:
+        """Make the pods, all or none.  Those that are there with this very UID are fine.
+
+        Raises ManifestError, AlreadyExists, NotFound (an image, a host path) and SandboxError before anything is made.
+        """
+        fresh = [(each, manifest.from_dict(each.manifest)) for each in wanted if each.uid not in self._workers]
+        self._refuse(fresh)
+        made: list[PodRecord] = []
+        try:
+            for each, pod in fresh:
+                record = PodRecord(each.uid, pod.namespace, pod.name, now(), each.manifest)
+                made.append(record)
+                self.store.add(record, new_state(tuple(container.name for container in pod.containers)))
+        except OSError:
+            for record in made:
+                self.store.remove(record)
             raise
-        return running
+        for record, (_, pod) in zip(made, fresh, strict=True):
+            state = new_state(tuple(container.name for container in pod.containers))
+            self._add(Worker(record, pod, state, Surroundings(self.store, self.config, self._warn)))
 
-    async def _start(
-        self,
-        running: RunningPod,
-        container: Container,
-        spec: ContainerSpec,
-        open_output: OpenOutput,
-        on_start_error: OnStartError,
-    ) -> None:
-        assert running.box is not None
-        stdout, stderr = open_output(running.pod, container)
+    def _refuse(self, fresh: list[tuple[Wanted, Pod]]) -> None:
+        """Refuse all of them where one cannot be made."""
+        taken = set(self._names)
+        for wanted, pod in fresh:
+            if not is_uid(wanted.uid):
+                raise SandboxError(f"not a UID: {quoted(wanted.uid)}")
+            if (pod.namespace, pod.name) in taken:
+                raise AlreadyExists("pods", pod.name)
+            taken.add((pod.namespace, pod.name))
+            planning.check(pod, self.store.images)
+
+    def find(self, namespace: str, name: str) -> Worker:
+        """The pod of this name.  Raises NotFound."""
         try:
-            made = await running.box.create_container(container.name, spec, stdout=stdout, stderr=stderr)
-            await made.start()
-        except (SandboxError, OSError) as error:
-            error.add_note(f"pod {running.pod.name}, container {container.name}")
-            running.ended[container.name] = Ended(None, datetime.now(UTC))
-            on_start_error(running.pod, container, error)
-        finally:
-            os.close(stdout)
-            os.close(stderr)
+            return self._names[namespace, name]
+        except KeyError:
+            raise NotFound("pods", name) from None
+
+    def worker(self, uid: str) -> Worker | None:
+        """The pod of this UID, as long as anything of it is there."""
+        return self._workers.get(uid)
+
+    def statuses(self) -> list[PodStatus]:
+        """All pods that have a name, by namespace and name."""
+        return [worker.status() for _, worker in sorted(self._names.items(), key=lambda item: item[0])]
+
+    def delete(
+        self, uid: str, *, grace: int | None, force: bool = False, hold: bool = False, at_once: bool = False
+    ) -> None:
+        """End a pod and remove it (SEMANTICS A31, A39, A40); one that is gone already is fine.
+
+        `grace` in seconds, None is the pod's own.  `force` frees its name now; `hold` keeps its files until it is
+        deleted once more; `at_once` kills without TERM.
+        """
+        worker = self._workers.get(uid)
+        if worker is None:
+            return
+        seconds = worker.pod.termination_grace_period_seconds if grace is None else grace
+        if worker.status().phase in (Phase.SUCCEEDED, Phase.FAILED):
+            seconds = 0
+        elif seconds <= 0 and not force:
+            seconds = 1
+        worker.delete(Deletion(now(), seconds, hold=hold, forced=force), at_once=at_once)
+        name = (worker.record.namespace, worker.record.name)
+        if force and self._names.get(name) is worker:
+            del self._names[name]
+
+    def target(self, namespace: str, name: str, container: str) -> Target:
+        """What a program needs to join a running container.  Raises NotFound, WrongState."""
+        worker = self.find(namespace, name)
+        asked = next((each for each in worker.pod.containers if each.name == container), None)
+        if asked is None:
+            raise SandboxError(f"container {container} is not valid for pod {name}")
+        phase = worker.status().phase
+        if phase in (Phase.SUCCEEDED, Phase.FAILED):
+            what = f"cannot exec into a container in a completed pod; current phase is {phase}"
+            raise WrongState(what, current=str(phase), wanted="Running")
+        made = worker.instance(container)
+        if made is None or made.stage is not Stage.RUNNING:
+            raise WrongState(f"container {quoted(container)} is not running", current="waiting", wanted="running")
+        image = images.find(asked.image, self.store.images)
+        return Target(
+            directory=self.store.sandbox_directory(worker.record.uid),
+            number=made.number,
+            env=planning.container_env(worker.pod, asked, image),
+            cwd=asked.working_dir or image.cwd,
+            tty=asked.tty,
+            stdin=asked.stdin,
+        )
 
 
-def _spec(pod: Pod, container: Container, image: Image, mounts: tuple[BindMount, ...]) -> ContainerSpec:
-    """The container with its image's defaults filled in.
-
-    HOSTNAME and HOME are there as containerd and runc set them; the manifest's env comes last and wins.
-    """
-    env = {**image.env, "HOSTNAME": pod.effective_hostname, "HOME": "/root", **environment(container.env)}
-    return ContainerSpec(
-        argv=argv(container, entrypoint=image.entrypoint, cmd=image.command),
-        rootfs=image.rootfs,
-        env=env,
-        cwd=container.working_dir or image.cwd,
-        mounts=mounts,
-    )
-
-
-def _limit_mounts(pod: Pod) -> None:
-    for container in pod.containers:
-        count = len(container.volume_mounts)
-        if count > MAX_VOLUME_MOUNTS:
-            limit = f"at most {MAX_VOLUME_MOUNTS} are possible"
-            raise SandboxError(f'container "{container.name}" has {count} volumeMounts: {limit}')
-
-
-def _require_programs(pod: Pod, found: Mapping[str, Image]) -> None:
-    """Refuse a container that neither manifest nor image give a program to run."""
-    for container in pod.containers:
-        image = found[container.name]
-        if not argv(container, entrypoint=image.entrypoint, cmd=image.command):
-            raise SandboxError(
-                f'container "{container.name}": no command, and image "{container.image}" has none of its own',
-                hint="give the container a command",
-            )
+async def any_of(*events: asyncio.Event) -> None:
+    """Wait until one of them is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

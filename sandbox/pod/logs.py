@@ -23,6 +23,7 @@ from pathlib import Path
 from inotify_simple import INotify, flags
 
 BLOCK = 65536  # bytes read at a time
+NAME_MAX = 255  # bytes; names of pods and namespaces are ASCII
 MAX_LINE = 1 << 20  # bytes; a longer line is handed on in parts
 
 # What can mean that there is more to read (a write, to a fresh file too), or that nothing more will come: the writer's
@@ -68,9 +69,17 @@ class Options:
     streams: frozenset[Stream] = frozenset(Stream)
 
 
+def pod_log_directory(root: Path, *, namespace: str, name: str, uid: str) -> Path:
+    """Where the logs of a pod stand, a directory for each container.
+
+    The longest names together are longer than a file's name can be: they are cut, the UID is not.
+    """
+    return root / "logs" / f"{f'{namespace}_{name}'[: NAME_MAX - len(uid) - 1]}_{uid}"
+
+
 def log_directory(root: Path, *, namespace: str, name: str, uid: str, container: str) -> Path:
     """Where the logs of a container stand, all its instances."""
-    return root / "logs" / f"{namespace}_{name}_{uid}" / container
+    return pod_log_directory(root, namespace=namespace, name=name, uid=uid) / container
 
 
 def log_path(directory: Path, instance: int, age: int = 0) -> Path:

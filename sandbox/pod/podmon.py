@@ -53,6 +53,7 @@ class Child:
         self.terminal: int | None = None  # the master of its terminal, where it made one; the holder's to close
         self.failure: SandboxError | None = None
         self.exit: ExitStatus | None = None
+        self.started: datetime | None = None  # when its program began to run
         self._changed = asyncio.Event()
 
     async def until(self, stage: Stage) -> None:
@@ -325,6 +326,7 @@ class Podmon:
         elif kind == native.MESSAGE["AT_GATE"]:
             child.advance(_GATES[message.gate])
         elif kind == native.MESSAGE["RUNNING"]:
+            child.started = _time(message.started_ns)
             child.advance(Stage.RUNNING)
         elif kind == native.MESSAGE["TERMINAL"] and fds:
             child.terminal = fds.pop()

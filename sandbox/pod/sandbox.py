@@ -13,10 +13,11 @@ import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cgroups import Cgroup
-from sandbox.errors import WrongState
+from sandbox.errors import SandboxError, WrongState
 from sandbox.linux import mounts
 from sandbox.linux.ops import Log
 from sandbox.pod.container import (
@@ -98,6 +99,24 @@ class SandboxContainer:
     def pidfd(self) -> int | None:
         return self._child.pidfd
 
+    @property
+    def started(self) -> datetime | None:
+        """When its program began to run."""
+        return self._child.started
+
+    @property
+    def exit(self) -> ExitStatus | None:
+        """How it ended, once it has, unless its program could not be started: then `failure` says why."""
+        return self._child.exit
+
+    @property
+    def failure(self) -> SandboxError | None:
+        return self._child.failure
+
+    async def forget(self) -> None:
+        """Have podmon drop what it keeps of it; it has ended."""
+        await self._podmon.forget(self._child)
+
     async def start(self) -> None:
         """Run the program.  Raises SpawnError where the kernel will not (a missing command, …)."""
         if self.stage is not Stage.CREATED:
@@ -122,6 +141,9 @@ class SandboxContainer:
         """Send a signal to the first process; one that has ended is no error."""
         self._child.signal(number)
 
+    def kill_rest(self) -> None:
+        self.scope.kill()
+
     def kill(self) -> None:
         """SIGKILL every process of the container."""
         self._child.signal(signal.SIGKILL)  # PID 1 of its namespace: the kernel kills the rest
@@ -139,7 +161,7 @@ class PodSandbox:
 
     @classmethod
     async def create(
-        cls, *, name: str, hostname: str, directory: Path, pod_slice: Cgroup, bound: bool = True
+        cls, *, name: str, hostname: str, directory: Path, pod_slice: Cgroup, bound: bool = True, sharing: object = None
     ) -> PodSandbox:
         """Make the sandbox: podmon in `pod_slice`/podmon.scope, its namespaces, hostname and loopback.
 
@@ -160,7 +182,13 @@ class PodSandbox:
 
     @classmethod
     async def connect(
-        cls, *, name: str, directory: Path, pod_slice: Cgroup, containers: Mapping[int, tuple[str, str]]
+        cls,
+        *,
+        name: str,
+        directory: Path,
+        pod_slice: Cgroup,
+        containers: Mapping[int, tuple[str, str]],
+        sharing: object = None,
     ) -> PodSandbox:
         """The sandbox that another process made and left, with all that has happened to its containers meanwhile.
 
@@ -202,6 +230,14 @@ class PodSandbox:
         return self._podmon.alive
 
     @property
+    def next_number(self) -> int:
+        return max(self._podmon.children, default=0) + 1
+
+    async def gone(self) -> None:
+        """Wait until podmon has ended."""
+        await self._podmon.gone()
+
+    @property
     def pid(self) -> int:
         """podmon's process number on the host."""
         return self._podmon.pid
@@ -212,14 +248,21 @@ class PodSandbox:
         return {name: Path(f"/proc/{self._podmon.pid}/ns/{name}") for name in ("net", "ipc", "uts")}
 
     async def create_container(
-        self, name: str, spec: ContainerSpec, *, stdout: int = -1, stderr: int = -1, log: LogTarget | None = None
+        self,
+        name: str,
+        spec: ContainerSpec,
+        *,
+        stdout: int = -1,
+        stderr: int = -1,
+        log: LogTarget | None = None,
+        identity: str | None = None,
     ) -> SandboxContainer:
         """Make a container up to its gate: everything but the program is there.
 
         Its output goes to `stdout` and `stderr`, write ends of pipes whose copies here the caller closes, or to a `log`
         that podmon writes.  Raises SpawnError or KernelError, and has then removed what it made.
         """
-        identity = secrets.token_hex(32)
+        identity = identity or secrets.token_hex(32)
         scope = self._slice.create_child(f"{identity}.scope")
         try:
             child = await self._spawn(identity, scope, spec, (stdout, stderr), log)
@@ -306,4 +349,4 @@ class PodSandbox:
     async def remove(self) -> None:
         """Kill what is left and remove namespaces and cgroups.  Idempotent."""
         await self._podmon.close()
-        self._slice.remove_tree()
+        await asyncio.to_thread(self._slice.remove_tree)

@@ -27,9 +27,9 @@ def _prefix(root: Path) -> str:
 
 
 class Slices:
-    """The cgroup tree of one root.  `create` and `remove` want the root's lock held: both touch the shared parents."""
+    """The cgroup tree of one root, below the cgroup `parent` of the cgroup2 mount, which must exist."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, parent: str = "") -> None:
         layout = cgroups.detect()
         if layout.mount_point is None:
             raise Unsupported(
@@ -39,7 +39,7 @@ class Slices:
             )
         prefix = _prefix(root)
         self.name = f"{prefix}.slice"
-        self._parents = [layout.mount_point / self.name]
+        self._parents = [layout.mount_point / parent / self.name]
         self._parents.append(self._parents[0] / f"{prefix}-besteffort.slice")
         self._pod_prefix = f"{prefix}-besteffort-pod"
 
@@ -58,9 +58,16 @@ class Slices:
             Cgroup.create(parent, exist_ok=True)
         return Cgroup.create(self.path(uid))
 
+    def handle(self, uid: str) -> Cgroup:
+        """The pod's slice as it is."""
+        return Cgroup(self.path(uid))
+
     def remove(self, uid: str) -> None:
-        """Kill what is in the pod's slice, remove it, and the parents that are empty now.  Idempotent."""
+        """Kill what is in the pod's slice and remove it.  Idempotent; blocks while processes die."""
         Cgroup(self.path(uid)).remove_tree()
+
+    def remove_parents(self) -> None:
+        """Remove the parents that no pod's slice is in.  Does not block."""
         for parent in reversed(self._parents):
             if parent.is_dir() and not Cgroup(parent).children():
-                Cgroup(parent).remove()
+                Cgroup(parent).remove(timeout=0)

@@ -1,68 +1,54 @@
-"""What stands on disk below a root: the only module that writes there, images excepted.
+"""What stands on disk below a root: the only module that writes there, but for images, logs and what is in
+sandbox.pod.paths.
 
-    <root>/pods/<uid>/          a pod; flock'ed by the engine that runs it, for as long as that lives
-        pod.json                its name and namespace
-        etc/ volumes/ containers/<id>/{upper,work}
+    <root>/pods/<uid>/          a pod
+        pod.json                what was asked for; a pod without it was never made, or is removed to its last file
+        state.json              where it is in its life
+        etc/ volumes/           its files
+        sandbox/                podmon's: its socket, records of ends, containers/<id>/{upper,work}
+    <root>/logs/<namespace>_<name>_<uid>/<container>/<restart>.log
     <root>/images/              rootfs directories, see sandbox.pod.images
 
-A pod whose directory nobody holds is dead, its podmon having ended with its engine; the next one that looks
-removes it, cgroups first: so the directory, without which nobody would look again, goes last.
+Every file is replaced whole.  The engine is the only writer, so nothing here takes a lock but that of the root.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cgroups import Cgroup, CgroupError
-from sandbox.errors import AlreadyExists, KernelError, SandboxError
-from sandbox.model import Pod
+from cgroups import CgroupError
+from sandbox.errors import SandboxError
+from sandbox.pod import wire
+from sandbox.pod.logs import pod_log_directory
 from sandbox.pod.slices import Slices
+from sandbox.pod.state import PodRecord, PodState
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A pod's UID, directory and slice, ours for as long as `lock` is open."""
-
-    uid: str
-    directory: Path
-    pod_slice: Cgroup
-    lock: int
-
-
-def _open_directory(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def _try_lock(fd: int) -> bool:
+def write_file(path: Path, data: str) -> None:
+    """Put a file there whole, in the place of what stood there."""
+    fresh = path.with_name(f".{path.name}.new")
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        fresh.write_text(data)
+        fresh.rename(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 class Store:
-    """The state of one root directory, which is made where missing."""
+    """The state of one root directory.  One engine, which holds its lock, uses it."""
 
-    def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
-        """`warn` is told what could not be removed of dead pods; it is tried again each time."""
+    def __init__(self, root: Path, slices: Slices, warn: Callable[[str], None]) -> None:
+        """`warn` is told what could not be read or removed."""
         self.root = root
+        self.slices = slices
         self._warn = warn
-        self._slices = Slices(root)
-        try:
-            for path in (root, self._pods, self.images):
-                path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise KernelError(error.errno or 0, step="make the root directory", filename=str(error.filename)) from error
 
     @property
     def _pods(self) -> Path:
@@ -72,88 +58,115 @@ class Store:
     def images(self) -> Path:
         return self.root / "images"
 
-    def claim(self, pod: Pod) -> Claim:
-        """Take the pod's name: a new UID, an empty directory, an empty slice.  Raises AlreadyExists."""
-        dead: list[tuple[Path, int]] = []
-        try:
-            with self._locked():
-                if (pod.namespace, pod.name) in self._sweep(dead):
-                    raise AlreadyExists("pods", pod.name)
-                return self._new(pod)
-        finally:
-            for directory, lock in dead:  # it may take long: not under the lock of all
-                self._discard(directory, lock)
+    def directory(self, uid: str) -> Path:
+        return self._pods / uid
 
-    def release(self, claim: Claim) -> None:
-        """Remove all there is of a pod.  Kills what of it still runs."""
-        try:
-            with self._locked():
-                self._slices.remove(claim.uid)
-            remove_tree(claim.directory)
-        finally:
-            os.close(claim.lock)
+    def sandbox_directory(self, uid: str) -> Path:
+        return self._pods / uid / "sandbox"
 
-    def _new(self, pod: Pod) -> Claim:
-        uid = str(uuid.uuid4())
-        directory = self._pods / uid
-        directory.mkdir(mode=0o700)
-        lock = _open_directory(directory)
+    def logs(self, record: PodRecord) -> Path:
+        return pod_log_directory(self.root, namespace=record.namespace, name=record.name, uid=record.uid)
+
+    # ---- writing ----
+
+    def add(self, record: PodRecord, state: PodState) -> None:
+        """Note a new pod: from here on it exists."""
+        self.directory(record.uid).mkdir(mode=0o700)
         try:
-            _try_lock(lock)
-            record = {"uid": uid, "namespace": pod.namespace, "name": pod.name}
-            (directory / "pod.json").write_text(json.dumps(record))
-            pod_slice = self._slices.create(uid)
-        except BaseException:  # undo, then let it pass
-            self._slices.remove(uid)
-            self._discard(directory, lock)
+            for container in state.containers:
+                (self.logs(record) / container.name).mkdir(mode=0o700, parents=True)
+            self.save(record.uid, state)
+            write_file(self.directory(record.uid) / "pod.json", _dump(record))
+        except OSError:
+            self.remove(record)
             raise
-        return Claim(uid, directory, pod_slice, lock)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """The lock of the whole root, for the moment in which a pod's name, directory and slice come or go."""
-        fd = _open_directory(self._pods)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
+    def save(self, uid: str, state: PodState) -> None:
+        """Note where a pod is in its life."""
+        write_file(self.directory(uid) / "state.json", _dump(state))
 
-    def _sweep(self, dead: list[tuple[Path, int]]) -> set[tuple[str, str]]:
-        """Kill what is left of dead pods, and add their directories, locked, to `dead`.  Names of the living."""
-        living, uids = set(), set()
-        for directory in self._pods.iterdir():
-            if not _is_uid(directory.name):
+    def load(self) -> Iterator[tuple[PodRecord, PodState]]:
+        """The pods that stand on disk.  What never became one, or is hardly one any more, is removed."""
+        uids = set()
+        for directory in sorted(self._pods.iterdir()):
+            if not is_uid(directory.name):
                 continue  # somebody else's: neither ours to read nor to remove
-            uids.add(directory.name)
-            lock = _open_directory(directory)
-            if _try_lock(lock):
-                dead.append((directory, lock))
-                self._remove_slice(directory.name)
-                continue
-            os.close(lock)
-            try:
-                record = json.loads((directory / "pod.json").read_text())
-            except FileNotFoundError:
-                continue  # its owner is removing it
-            living.add((record["namespace"], record["name"]))
-        for uid in self._slices.uids() - uids:  # somebody removed the directories
+            known = self._read(directory)
+            if known is not None:
+                uids.add(directory.name)
+                yield known
+        for uid in self.slices.uids() - uids:
             self._remove_slice(uid)
-        return living
+        self._remove_strange_logs(uids)
+
+    def _read(self, directory: Path) -> tuple[PodRecord, PodState] | None:
+        try:
+            record = wire.decode(PodRecord, json.loads((directory / "pod.json").read_text()))
+            state = wire.decode(PodState, json.loads((directory / "state.json").read_text()))
+        except FileNotFoundError:
+            self._remove_slice(directory.name)
+            self._discard(directory)
+            return None
+        except (OSError, ValueError) as error:
+            self._warn(f"pod {directory.name} is left alone: its state cannot be read: {error}")
+            return None
+        return record, state
+
+    # ---- removing ----
+
+    def remove(self, record: PodRecord) -> None:
+        """Remove all there is of a pod; kills what of it still runs.  Idempotent.  Blocks while processes die."""
+        self.slices.remove(record.uid)
+        directory, logs = self.directory(record.uid), self.logs(record)
+        if logs.is_dir():
+            remove_tree(logs)
+        if directory.is_dir():
+            (directory / "pod.json").unlink(missing_ok=True)  # from here on it is known for what is left of one
+            remove_tree(directory)
+
+    def remove_sandbox(self, uid: str) -> None:
+        """Kill and remove what is left of a pod's sandbox: cgroups, records, layers.  Idempotent."""
+        self.slices.remove(uid)
+        if self.sandbox_directory(uid).is_dir():
+            remove_tree(self.sandbox_directory(uid))
+
+    def remove_layer(self, uid: str, container_id: str) -> None:
+        """Remove what a container that ended had written to its root file system, and the record of its end."""
+        directory = self.sandbox_directory(uid)
+        (directory / "records" / container_id).unlink(missing_ok=True)
+        layer = directory / "containers" / container_id
+        if layer.is_dir():
+            remove_tree(layer)
+
+    def remove_old_logs(self, record: PodRecord, container: str, attempt: int) -> None:
+        """Keep the logs of the instance `attempt` and of the one before it (`logs --previous`), as kubelet does."""
+        directory = self.logs(record) / container
+        for path in directory.glob("*.log*"):
+            number = path.name.partition(".")[0]
+            if number.isdigit() and int(number) < attempt - 1:
+                path.unlink(missing_ok=True)
+
+    def _remove_strange_logs(self, uids: set[str]) -> None:
+        for directory in (self.root / "logs").iterdir():
+            uid = directory.name.rpartition("_")[2]
+            if is_uid(uid) and uid not in uids and not self.directory(uid).exists():
+                self._discard(directory)
 
     def _remove_slice(self, uid: str) -> None:
         try:
-            self._slices.remove(uid)
+            self.slices.remove(uid)
         except CgroupError as error:
             self._warn(f"what is left of pod {uid} cannot be removed: {error}")
 
-    def _discard(self, directory: Path, lock: int) -> None:
+    def _discard(self, directory: Path) -> None:
         try:
             remove_tree(directory)
         except (SandboxError, OSError) as error:
             self._warn(f"what is left of pod {directory.name} cannot be removed: {error}")
-        finally:
-            os.close(lock)
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(wire.encode(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def remove_tree(path: Path) -> None:
@@ -168,7 +181,8 @@ def remove_tree(path: Path) -> None:
             raise SandboxError(result.stderr.splitlines()[0]) from None
 
 
-def _is_uid(name: str) -> bool:
+def is_uid(name: str) -> bool:
+    """Whether this is a UID as pods have them, and so a plain name for a directory."""
     try:
         return str(uuid.UUID(name)) == name
     except ValueError:

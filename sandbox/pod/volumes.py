@@ -22,6 +22,7 @@ fe00::0\tip6-mcastprefix
 fe00::1\tip6-allnodes
 fe00::2\tip6-allrouters
 """
+HOST_NETWORK_HEAD = "# Kubernetes-managed hosts file (host network).\n"
 
 
 def check(pod: Pod) -> None:
@@ -37,29 +38,45 @@ def check(pod: Pod) -> None:
 
 
 def create(pod: Pod, directory: Path) -> dict[str, Path]:
-    """Make the pod's volumes below its `directory`; the path of each volume by its name."""
+    """Make the pod's volumes below its `directory`, where they are missing; the path of each by its name."""
     paths = {}
     for volume in pod.volumes:
         if isinstance(volume.source, HostPath):
             paths[volume.name] = Path(volume.source.path)
             continue
         path = directory / "volumes" / volume.name
-        path.mkdir(parents=True)
-        path.chmod(EMPTY_DIR_MODE)
+        if not path.is_dir():  # kept from one instance and one sandbox to the next (SEMANTICS A15)
+            _make_empty_dir(path)
         paths[volume.name] = path
     return paths
 
 
-def create_etc(pod: Pod, directory: Path) -> tuple[BindMount, ...]:
-    """Write the pod's /etc/hosts and /etc/hostname and say where they go."""
+def _make_empty_dir(path: Path) -> None:
+    """It is there with its mode, or not at all: whoever makes it may be killed at any moment."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.mkdir(parents=True, exist_ok=True)
+    fresh.chmod(EMPTY_DIR_MODE)
+    fresh.rename(path)
+
+
+def create_etc(pod: Pod, hostname: str, directory: Path) -> tuple[BindMount, ...]:
+    """Write the pod's /etc/hosts and /etc/hostname, where they are missing, and say where they go."""
     etc = directory / "etc"
-    etc.mkdir()
-    hostname = pod.effective_hostname
-    texts = {"hosts": f"{HOSTS_HEAD}127.0.0.1\t{hostname}\n", "hostname": f"{hostname}\n"}
-    for name, text in texts.items():
-        (etc / name).write_text(text)
-        (etc / name).chmod(0o644)
-    return tuple(BindMount(etc / name, f"/etc/{name}", f"the pod's {name} file") for name in texts)
+    etc.mkdir(exist_ok=True)
+    for name, text in (("hosts", _hosts(pod, hostname)), ("hostname", f"{hostname}\n")):
+        if not (etc / name).exists():
+            fresh = etc / f".{name}.new"
+            fresh.write_text(text)
+            fresh.chmod(0o644)
+            fresh.rename(etc / name)
+    return tuple(BindMount(etc / name, f"/etc/{name}", f"the pod's {name} file") for name in ("hosts", "hostname"))
+
+
+def _hosts(pod: Pod, hostname: str) -> str:
+    if not pod.host_network:
+        return f"{HOSTS_HEAD}127.0.0.1\t{hostname}\n"
+    host = Path("/etc/hosts")
+    return HOST_NETWORK_HEAD + (host.read_text(errors="replace") if host.exists() else "")
 
 
 def mounts_of(container: Container, paths: dict[str, Path]) -> tuple[BindMount, ...]:

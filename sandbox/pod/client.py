@@ -1,0 +1,242 @@
+"""The other end of an engine's socket, for programs: every verb that needs an engine goes through here.
+
+Whichever engine that is: where none is up one is started in the background, and where one ends in the middle, what was
+asked for is asked of the next.  Synchronous and light to import, as sandbox.pod.connection is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sandbox.errors import SandboxError
+from sandbox.pod import wire
+from sandbox.pod.connection import Connection, EngineEnded, connect, connect_or_start
+from sandbox.pod.paths import LOG_FILE
+from sandbox.status import PodStatus, Terminated
+
+if TYPE_CHECKING:
+    from sandbox.pod.joining import Target
+
+TRIES = 5  # engines that may end before they have answered
+
+Statuses = tuple[PodStatus | None, ...]
+T = TypeVar("T")
+
+
+def _patiently(root: Path, ask: Callable[[], T], again: Callable[[], None] = lambda: None) -> T:
+    """`ask`, and where the engine ends before it has answered, `again` and ask the next one."""
+    for _ in range(TRIES):
+        try:
+            return ask()
+        except EngineEnded:
+            with contextlib.suppress(EngineEnded):
+                again()
+    raise SandboxError(f"the engine of {root} ends again and again", hint=f"see {root / LOG_FILE}")
+
+
+class Client:
+    """What an engine can be asked for, whichever engine that is; a context manager.
+
+    `start`: where none is up, start one in the background; else NotFound is raised then.
+    """
+
+    def __init__(self, root: Path, *, start: bool = True) -> None:
+        self._root = root
+        self._connect = connect_or_start if start else connect
+        self._connection: Connection = _patiently(root, lambda: self._connect(root))
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def _reconnect(self) -> None:
+        self._connection.become(self._connect(self._root))
+
+    def _ask(self, verb: str, **arguments: Any) -> Any:
+        """Ask for something that may be asked for twice."""
+        return _patiently(self._root, lambda: self._connection.ask(verb, **arguments), self._reconnect)
+
+    @property
+    def node_name(self) -> str:
+        return self._connection.node_name
+
+    @property
+    def engine_pid(self) -> int:
+        """The engine's process number."""
+        return self._connection.pid
+
+    # ---- what can be asked for ----
+
+    def create(self, manifests: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Make the pods of these v1 manifests, all or none; their UIDs.  They are started after this returns."""
+        pods = [{"uid": str(uuid.uuid4()), "manifest": manifest} for manifest in manifests]
+        self._ask("create", pods=pods)
+        return [str(pod["uid"]) for pod in pods]
+
+    def pods(self) -> tuple[PodStatus, ...]:
+        """All pods, by namespace and name."""
+        return wire.decode(tuple[PodStatus, ...], self._ask("pods"))
+
+    def find(self, namespace: str, name: str) -> str:
+        """The UID of the pod of this name.  Raises NotFound."""
+        return str(self._ask("find", namespace=namespace, name=name))
+
+    def delete(self, namespace: str, name: str, *, grace: int | None = None, force: bool = False) -> str:
+        """Have a pod ended and removed; its UID.  Returns at once.  Raises NotFound.
+
+        `grace` is in seconds, None is the pod's own; `force` frees its name at once (SEMANTICS A39, A40).
+        """
+        uid = self.find(namespace, name)
+        self.delete_uid(uid, grace=grace, force=force)
+        return uid
+
+    def delete_uid(
+        self, uid: str, *, grace: int | None = None, force: bool = False, hold: bool = False, at_once: bool = False
+    ) -> None:
+        """As `delete`; a pod that is gone is fine.  `hold` keeps its files until it is deleted once more, `at_once`
+        kills without TERM."""
+        self._ask("delete", uid=uid, grace=grace, force=force, hold=hold, at_once=at_once)
+
+    def target(self, namespace: str, name: str, container: str) -> Target:
+        """What a program needs to join a running container.  Raises NotFound, WrongState."""
+        from sandbox.pod.joining import Target  # with the extension: only those who join need it
+
+        return wire.decode(Target, self._ask("target", namespace=namespace, name=name, container=container))
+
+    def stop(self, *, now: bool) -> None:
+        """Have the engine end; pods keep running.  Without `now` it finishes deletions first.  Waits for its end."""
+        with contextlib.suppress(EngineEnded):
+            self._connection.ask("stop", now=now)
+            self._connection.next_answer()  # none comes: it closes the connection when it has ended
+
+    def watch(self, uids: Sequence[str]) -> Watch:
+        """The statuses of these pods as they change; a connection of its own."""
+        return Watch(self._root, uids)
+
+    def wait_removed(self, uid: str, timeout: float | None) -> bool:
+        """Wait until nothing of the pod is left; False after `timeout` seconds (None: for ever)."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self.watch([uid]) as watch:
+            for statuses in watch.until(deadline):
+                if statuses[0] is None:
+                    return True
+        return False
+
+    def ended(self, uid: str, container: str, instance: int) -> Ended:
+        """To wait for the end of one instance of a container, its restart count being `instance`."""
+        return Ended(Watch(self._root, [uid]), container, instance)
+
+
+class Watch:
+    """The statuses of some pods, now and with each change: None for one that is gone.
+
+    Goes on with the next engine where one ends; `fileno` stays the same.
+    """
+
+    def __init__(self, root: Path, uids: Sequence[str]) -> None:
+        self._root = root
+        self._uids = list(uids)
+        self._cancelled = False
+        self._connection: Connection = _patiently(root, lambda: connect_or_start(root))
+        self._first = _patiently(root, self._ask, self._reconnect)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def cancel(self) -> None:
+        """Have a thread that waits in `next` or `until` come back from there; for another thread to call."""
+        self._cancelled = True
+        with contextlib.suppress(OSError):  # the engine has just ended
+            self._connection.socket.shutdown(socket.SHUT_RDWR)
+
+    def fileno(self) -> int:
+        """Readable when there may be something new."""
+        return self._connection.socket.fileno()
+
+    def _ask(self) -> Any:
+        return self._connection.ask("watch", uids=self._uids)
+
+    def _reconnect(self) -> None:
+        self._connection.become(connect_or_start(self._root))
+
+    def ready(self) -> bool:
+        """Whether `next` has something without waiting."""
+        return self._first is not None or self._connection.ready()
+
+    def next(self) -> Statuses:
+        """The next statuses; the first ones are there at once.
+
+        Raises TimeoutError (see `until`), and EngineEnded once it was cancelled.
+        """
+        answer, self._first = self._first, None
+        if answer is None:
+            try:
+                answer = self._connection.next_answer()
+            except EngineEnded:
+                if self._cancelled:
+                    raise
+                with contextlib.suppress(EngineEnded):
+                    self._reconnect()
+                answer = _patiently(self._root, self._ask, self._reconnect)
+        return wire.decode(tuple[PodStatus | None, ...], answer)
+
+    def until(self, deadline: float | None = None) -> Iterator[Statuses]:
+        """All statuses until the last pod is gone, or time.monotonic() has reached `deadline`."""
+        while True:
+            seconds = None if deadline is None else max(deadline - time.monotonic(), 0.001)
+            self._connection.socket.settimeout(seconds)
+            try:
+                statuses = self.next()
+            except TimeoutError:
+                return
+            except EngineEnded:  # cancelled
+                return
+            yield statuses
+            if not any(statuses):
+                return
+
+
+class Ended:
+    """Whether one instance of a container has ended; a context manager.  `fileno` is readable when to ask again."""
+
+    def __init__(self, watch: Watch, container: str, instance: int) -> None:
+        self._watch = watch
+        self._container = container
+        self._instance = instance
+        self._finished = False
+
+    def __enter__(self) -> Ended:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.__exit__()
+
+    def fileno(self) -> int:
+        return self._watch.fileno()
+
+    def finished(self) -> bool:
+        """Does not wait.  True as well once the pod is gone."""
+        while not self._finished and self._watch.ready():
+            (status,) = self._watch.next()
+            self._finished = status is None or has_ended(status, self._container, self._instance)
+        return self._finished
+
+
+def has_ended(status: PodStatus, container: str, instance: int) -> bool:
+    """Whether that instance of the container has ended."""
+    known = next(each for each in status.containers if each.name == container)
+    if known.restart_count != instance:
+        return known.restart_count > instance
+    over = known.state if isinstance(known.state, Terminated) else known.last_state
+    return over is not None and over.container_id == known.container_id

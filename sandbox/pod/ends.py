@@ -1,0 +1,74 @@
+"""How containers end, in the words of the `v1` Pod status (SEMANTICS A24): seen, read from podmon's record, or guessed.
+
+A record is the file that podmon writes for each child, `name value` a line, with the fields of struct sp_message
+(csrc/spawn.h).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sandbox.errors import SandboxError
+from sandbox.linux import native, ops
+from sandbox.pod.state import Instance
+from sandbox.status import START_ERROR, ExitStatus, Terminated
+
+SIGKILL = 9
+
+
+def by_exit(instance: Instance, exit_status: ExitStatus) -> Terminated:
+    """The end of an instance whose first process was seen to end."""
+    reason = "OOMKilled" if exit_status.oom_killed else "Completed" if exit_status.success else "Error"
+    return Terminated(
+        exit_code=exit_status.code,
+        reason=reason,
+        signal=exit_status.signal,
+        started_at=exit_status.started or instance.started_at,
+        finished_at=exit_status.finished,
+        container_id=instance.id,
+    )
+
+
+def by_failure(instance: Instance, error: SandboxError | OSError, at: datetime) -> Terminated:
+    """The end of an instance whose program could not be started."""
+    return Terminated(
+        exit_code=START_ERROR,
+        reason="StartError",
+        message=error.message if isinstance(error, SandboxError) else str(error),
+        finished_at=at,
+        container_id=instance.id,
+        hint=getattr(error, "hint", None) or "",
+    )
+
+
+def with_podmon(instance: Instance, at: datetime) -> Terminated:
+    """The end of an instance that was killed because its podmon was."""
+    return Terminated(128 + SIGKILL, "Error", SIGKILL, "", instance.started_at, at, instance.id)
+
+
+def unseen(instance: Instance, at: datetime) -> Terminated:
+    """The end of an instance of which nothing is known: neither engine nor podmon were there to see it."""
+    message = "The container could not be located when its engine came back"
+    return Terminated(128 + SIGKILL, "ContainerStatusUnknown", None, message, instance.started_at, at, instance.id)
+
+
+def by_record(instance: Instance, records: Path) -> Terminated | None:
+    """The end that podmon wrote down in the directory `records`; None where it wrote none."""
+    try:
+        lines = (records / instance.id).read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    fields = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
+    finished = _time(fields["finished_ns"]) or datetime.fromtimestamp((records / instance.id).stat().st_mtime, UTC)
+    if fields["type"] == native.MESSAGE["FAILED"]:
+        failure = ops.failure((), index=fields["op"], call=fields["call"], number=fields["err"])
+        return by_failure(instance, failure, finished)
+    killer = fields["signal"] or None
+    started = _time(fields["started_ns"]) if fields["ran"] else None
+    code = 128 + killer if killer else fields["code"]
+    return by_exit(instance, ExitStatus(code, killer, False, started, finished))
+
+
+def _time(nanoseconds: int) -> datetime | None:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds else None

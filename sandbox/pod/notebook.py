@@ -1,0 +1,63 @@
+"""The state of one pod, in memory and on disk, and whoever waits for it to change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sandbox.pod.state import PodRecord, PodState
+from sandbox.pod.store import Store
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Notebook:
+    """Every change of a pod's state goes through here; `state` is the newest, and None of it is ever half there.
+
+    `noted` is set with every change, for the one who decides what follows; `saved` says whether the disk has it too.
+    """
+
+    def __init__(self, record: PodRecord, state: PodState, store: Store, warn: Callable[[str], None]) -> None:
+        self.record = record
+        self.state = state
+        self.saved = True
+        self.noted = asyncio.Event()
+        self._store = store
+        self._warn = warn
+        self.changed = asyncio.Event()  # set with the next change, and then replaced: take it before you look
+
+    def write(self, state: PodState) -> None:
+        """Note a step before it is taken.  Raises OSError: then it must not be taken."""
+        self._store.save(self.record.uid, state)
+        self.saved = True
+        self.become(state)
+
+    def note(self, state: PodState) -> None:
+        """Note what has happened.  A disk that takes nothing now is told of, and tried again with the next step."""
+        try:
+            self._store.save(self.record.uid, state)
+            self.saved = True
+        except OSError as error:
+            if self.saved:
+                self._warn(f"{self.called}: its state cannot be written: {error}")
+            self.saved = False
+        self.become(state)
+
+    def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
+        """Note an event of the pod as a whole."""
+        self.note(self.state.with_event(now(), reason, message, warning=warning))
+
+    def become(self, state: PodState) -> None:
+        """Change in memory alone: nothing of the pod is on disk any more."""
+        self.state = state
+        self.noted.set()
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    @property
+    def called(self) -> str:
+        """The pod as messages name it."""
+        return f"pod {self.record.namespace}/{self.record.name}"

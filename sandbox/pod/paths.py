@@ -1,0 +1,67 @@
+"""Where things stand below a root, as far as one needs to know to find an engine; the rest is in sandbox.pod.store."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandbox.errors import KernelError, SandboxError
+
+SOCKET = "seedpod.sock"
+PID_FILE = "agent.pid"
+LOG_FILE = "agent.log"  # of an engine in the background
+LOCK = "lock"  # flock'ed by the engine that owns the root
+START_LOCK = "start.lock"  # flock'ed by whoever looks for an engine and may start one
+MAX_SOCKET_PATH = 107  # bytes, unix(7)
+
+
+def socket_path(root: Path) -> Path:
+    """Where the engine of a root listens.  Raises SandboxError where the kernel could not bind it."""
+    path = root / SOCKET
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise SandboxError(
+            f"root {root}: the path of its socket is longer than {MAX_SOCKET_PATH} bytes",
+            hint="choose a shorter directory for --root",
+        )
+    return path
+
+
+def make_root(root: Path) -> None:
+    """Make the directories of a root where they are missing.  Raises KernelError."""
+    try:
+        for path in (root, root / "pods", root / "logs", root / "images"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise KernelError(error.errno or 0, step="make the root directory", filename=str(error.filename)) from error
+
+
+def _open_lock(root: Path, name: str) -> int:
+    try:
+        return os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise KernelError(error.errno or 0, step="open", filename=str(root / name)) from error
+
+
+def lock_root(root: Path) -> int | None:
+    """Own the root for as long as the returned fd is open; None where another engine does."""
+    fd = _open_lock(root, LOCK)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+@contextmanager
+def starting(root: Path) -> Iterator[None]:
+    """Be the only one who looks for an engine and starts one: of two that race the second finds the first's."""
+    fd = _open_lock(root, START_LOCK)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,105 @@
+"""From what an engine knows of a pod to its status as kubelet would report it.  Pure: the time now is an argument."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sandbox.model import Container, Pod, RestartPolicy
+from sandbox.pod import lifecycle
+from sandbox.pod.state import ContainerState, PodRecord, PodState
+from sandbox.status import ContainerState as Shown
+from sandbox.status import ContainerStatus, Phase, PodStatus, Running, Terminated, Waiting
+
+CREATING = "ContainerCreating"
+CRASHING = "CrashLoopBackOff"
+
+
+def status(
+    pod: Pod, record: PodRecord, state: PodState, now: datetime, max_back_off: float = lifecycle.MAX_BACK_OFF
+) -> PodStatus:
+    """The pod's status at `now`."""
+    deletion = state.deletion
+    return PodStatus(
+        pod=pod,
+        uid=record.uid,
+        creation_timestamp=record.created,
+        phase=phase(pod, state),
+        containers=tuple(
+            _container(asked, known := state.container(asked.name), *_state(pod, record, known, now, max_back_off))
+            for asked in pod.containers
+        ),
+        manifest=record.manifest,
+        # A31: the time by which it is to be gone, counted from when it was first asked for.
+        deletion_timestamp=deletion.requested + timedelta(seconds=deletion.grace) if deletion else None,
+        deletion_grace_period_seconds=deletion.grace if deletion else None,
+        start_time=state.started_at,
+        sandbox_ready=state.sandbox,
+        events=state.events,
+    )
+
+
+def _container(asked: Container, known: ContainerState, state: Shown, last: Terminated | None) -> ContainerStatus:
+    return ContainerStatus(
+        name=asked.name,
+        image=asked.image,
+        state=state,
+        container_id=known.instance.id if known.instance else "",
+        restart_count=known.restarts,
+        last_state=last,
+        ready=isinstance(state, Running),
+    )
+
+
+def _state(
+    pod: Pod, record: PodRecord, known: ContainerState, now: datetime, max_back_off: float
+) -> tuple[Shown, Terminated | None]:
+    """The container's state, and the end of the instance before."""
+    instance = known.instance
+    if instance is None:
+        return Waiting(CREATING), known.last
+    if instance.ended is not None:
+        seconds = None if state_is_final(pod, known) else lifecycle.waits(pod, known, now, max_back_off)
+        if seconds is None:
+            return instance.ended, known.last
+        return Waiting(CRASHING, back_off_message(record, known.name, seconds)), instance.ended
+    if instance.started_at is not None:
+        return Running(instance.started_at), known.last
+    return Waiting(CREATING), known.last
+
+
+def state_is_final(pod: Pod, known: ContainerState) -> bool:
+    """Whether the container has ended for good."""
+    return known.ended is not None and not lifecycle.restarts(pod.restart_policy, known.ended)
+
+
+def back_off_message(record: PodRecord, container: str, seconds: float) -> str:
+    """kubelet's words for a container in back-off."""
+    delay = f"{int(seconds) // 60}m{int(seconds) % 60}s" if seconds >= 60 else f"{seconds:g}s"
+    pod = f"{record.name}_{record.namespace}({record.uid})"
+    return f"back-off {delay} restarting failed container={container} pod={pod}"
+
+
+def phase(pod: Pod, state: PodState) -> Phase:
+    """kubelet's getPhase, for app containers alone (SEMANTICS A12, A22)."""
+    running = [each for each in state.containers if not each.ended]
+    if state.deletion and not any(each.runs for each in running):
+        return _stopped(pod, state)
+    if not all(_has_run(each) for each in running):
+        return Phase.PENDING
+    return Phase.RUNNING if running else _stopped(pod, state)
+
+
+def _has_run(each: ContainerState) -> bool:
+    """Whether an instance of it ran once: while the next is being made the pod goes on running."""
+    return each.last is not None or (each.instance is not None and each.instance.started_at is not None)
+
+
+def _stopped(pod: Pod, state: PodState) -> Phase:
+    succeeded = all(each.ended and each.ended.exit_code == 0 for each in state.containers)
+    if state.deletion is None and pod.restart_policy is RestartPolicy.ALWAYS:
+        return Phase.RUNNING
+    if succeeded:
+        return Phase.SUCCEEDED
+    if state.deletion is None and pod.restart_policy is RestartPolicy.ON_FAILURE:
+        return Phase.RUNNING
+    return Phase.FAILED

@@ -1,0 +1,228 @@
+"""An engine on its socket: requests in, answers out.
+
+A line of JSON each.  The server says first who it is; then the client asks, one thing at a time, and gets one answer,
+or a stream of them for `watch`:
+
+    server                                          client
+    {"engine": 1, "pid": …, "nodeName": …}
+                                                    {"verb": "create", "pods": […]}
+    {"answer": …}  or  {"error": …, "message": …}
+                                                    {"verb": "watch", "uids": […]}
+    {"answer": [status or null, …]}   with each change, until all are gone
+
+Only root may connect.  What the verbs do is the engine's; this module knows only how they are asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cgroups import CgroupError
+from sandbox.errors import SandboxError
+from sandbox.pod import wire
+from sandbox.pod.connection import PROTOCOL
+from sandbox.pod.engine import Engine, Wanted, any_of
+from sandbox.pod.paths import PID_FILE, lock_root, make_root, socket_path
+from sandbox.pod.store import write_file
+
+MAX_LINE = 64 << 20  # bytes; a request holds manifests, of which each may have 3 MiB
+IDLE = 30.0  # seconds without a pod after which an engine that nobody asked to stay ends
+LOCK_TRIES, LOCK_PAUSE = 100, 0.1  # for the lock of an engine that is just ending
+
+
+class Server:
+    """Serves one engine until it is told to stop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.stopping = asyncio.Event()
+        self._engine = engine
+        self._connections: set[asyncio.Task[None]] = set()
+        self._quiet = asyncio.Event()  # something has changed in how busy we are
+        self._verbs: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "create": self._create,
+            "delete": self._delete,
+            "find": self._find,
+            "pods": self._pods,
+            "target": self._target,
+        }
+
+    # ---- connections ----
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one client; the callback of asyncio.start_unix_server."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            if _is_root(writer):
+                await self._serve(reader, writer)
+        except (ConnectionError, ValueError):  # gone, or it sent a line without end
+            pass
+        finally:
+            self._connections.discard(task)
+            self._quiet.set()
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = {"engine": PROTOCOL, "pid": os.getpid(), "nodeName": self._engine.config.node_name}
+        await _send(writer, hello)
+        while line := await reader.readline():
+            answering = asyncio.create_task(self._answer(line, writer))
+            # A client asks one thing at a time: what comes meanwhile is its end.
+            end = asyncio.create_task(reader.read(1))
+            await asyncio.wait((answering, end), return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                answering.cancel()
+                await asyncio.gather(answering, return_exceptions=True)
+                return
+            end.cancel()
+            await asyncio.gather(end, return_exceptions=True)
+            await answering
+
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = json.loads(line)
+            if request["verb"] == "watch":
+                async for statuses in self._watch(request):
+                    await _send(writer, {"answer": statuses})
+            elif request["verb"] == "stop":
+                await self._stop(request)
+                await _send(writer, {"answer": None})
+                self.stopping.set()
+            else:
+                await _send(writer, {"answer": self._verbs[request["verb"]](request)})
+        except (SandboxError, CgroupError, OSError) as error:
+            await _send(writer, wire.encode_error(error))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            await _send(writer, wire.encode_error(SandboxError(f"not a request of ours: {error!r}")))
+
+    async def close(self) -> None:
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    # ---- verbs ----
+
+    def _create(self, request: Mapping[str, Any]) -> None:
+        self._engine.create([Wanted(each["uid"], each["manifest"]) for each in request["pods"]])
+        self._quiet.set()
+
+    def _delete(self, request: Mapping[str, Any]) -> None:
+        options = {name: bool(request.get(name)) for name in ("force", "hold", "at_once")}
+        self._engine.delete(request["uid"], grace=request.get("grace"), **options)
+
+    def _find(self, request: Mapping[str, Any]) -> str:
+        return self._engine.find(request["namespace"], request["name"]).record.uid
+
+    def _pods(self, _: Mapping[str, Any]) -> Any:
+        return wire.encode(self._engine.statuses())
+
+    def _target(self, request: Mapping[str, Any]) -> Any:
+        return wire.encode(self._engine.target(request["namespace"], request["name"], request["container"]))
+
+    async def _stop(self, request: Mapping[str, Any]) -> None:
+        if not request.get("now"):
+            await self._engine.deletions_done()
+
+    async def _watch(self, request: Mapping[str, Any]) -> AsyncIterator[list[Any]]:
+        """The statuses of these pods, null for one that is gone, now and with each change, until all are gone."""
+        uids = [str(uid) for uid in request["uids"]]
+        while True:
+            workers = [self._engine.worker(uid) for uid in uids]
+            there = [worker for worker in workers if worker and not worker.removed]
+            changes = [worker.changed for worker in there]
+            yield [wire.encode(worker.status()) if worker in there and worker else None for worker in workers]
+            if not changes:
+                return
+            await any_of(*changes)
+
+    # ---- its end ----
+
+    async def until_idle(self, seconds: float) -> None:
+        """Wait until there has been neither a pod nor a client for so long."""
+        while True:
+            self._quiet.clear()
+            busy = self._engine.count or self._connections
+            try:
+                async with asyncio.timeout(None if busy else seconds):
+                    await any_of(self._engine.fewer, self._quiet)
+            except TimeoutError:
+                return
+
+
+def _is_root(writer: asyncio.StreamWriter) -> bool:
+    peer: socket.socket = writer.get_extra_info("socket")
+    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return uid in (0, os.geteuid())
+
+
+async def _send(writer: asyncio.StreamWriter, message: Any) -> None:
+    writer.write(
+        json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+    )
+    await writer.drain()
+
+
+async def serve(
+    root: Path,
+    warn: Callable[[str], None],
+    ready: Callable[[Engine, Server], None],
+    *,
+    idle: float | None = None,
+) -> int:
+    """Own the root and serve it until told to stop, or until nothing was left for `idle` seconds.
+
+    How many pods are left running.  `ready` is called once the socket takes clients.  Raises SandboxError where
+    another engine owns the root.
+    """
+    make_root(root)
+    path = socket_path(root)
+    lock = await _locked(root)
+    try:
+        engine = Engine(root, warn)
+        await engine.start()
+        server = Server(engine)
+        path.unlink(missing_ok=True)  # of an engine that was killed
+        listener = await asyncio.start_unix_server(server.connected, path, limit=MAX_LINE, backlog=100)
+        path.chmod(0o600)
+        write_file(root / PID_FILE, f"{os.getpid()}\n")
+        try:
+            ready(engine, server)
+            await _until_stopped(server, idle)
+        finally:
+            path.unlink(missing_ok=True)
+            (root / PID_FILE).unlink(missing_ok=True)
+            listener.close()
+            await server.close()
+            left = engine.count
+            await engine.close()
+        return left
+    finally:
+        os.close(lock)
+
+
+async def _locked(root: Path) -> int:
+    for _ in range(LOCK_TRIES):
+        lock = lock_root(root)
+        if lock is not None:
+            return lock
+        await asyncio.sleep(LOCK_PAUSE)  # flock has no event to wait on that could be given up
+    raise SandboxError(f"another engine owns {root}", hint="`seedpod agent stop` ends it")
+
+
+async def _until_stopped(server: Server, idle: float | None) -> None:
+    ways = [asyncio.create_task(server.stopping.wait())]
+    if idle is not None:
+        ways.append(asyncio.create_task(server.until_idle(idle)))  # type: ignore[arg-type]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()

@@ -1,0 +1,149 @@
+"""What an engine knows of a pod, as frozen values: what it writes down before and after everything it does.
+
+`PodRecord` never changes; `PodState` is replaced whole with every step and holds all that the next engine needs to go
+on.  Fields marked "of this engine" are forgotten with it.  Pure: the decisions are in sandbox.pod.lifecycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sandbox.status import Event, Terminated
+
+MAX_EVENTS = 50  # kept of a pod; the oldest go first
+
+
+@dataclass(frozen=True)
+class PodRecord:
+    """A pod as it was asked for: its UID and name, when, and the manifest as it was written."""
+
+    uid: str
+    namespace: str
+    name: str
+    created: datetime
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One run of a container: `attempt` is the restart count, `number` podmon's name for it.
+
+    It is written down before podmon is asked for it, so `started_at` and `ended` both None may mean that it never was.
+    """
+
+    id: str  # 64 hex digits
+    number: int
+    attempt: int
+    started_at: datetime | None = None  # its program runs, or ran
+    ended: Terminated | None = None
+
+
+@dataclass(frozen=True)
+class BackOff:
+    """How long the next restart has to wait after the container's end, and when the last restart was decided."""
+
+    seconds: float
+    decided: datetime
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """A container's newest instance, the end of the one before it, and its crash back-off.
+
+    `attempts` is how many instances were begun; one that never came to be is not counted.
+    """
+
+    name: str
+    instance: Instance | None = None
+    last: Terminated | None = None
+    back_off: BackOff | None = None
+    attempts: int = 0
+
+    @property
+    def ended(self) -> Terminated | None:
+        return self.instance.ended if self.instance else None
+
+    @property
+    def runs(self) -> bool:
+        return self.instance is not None and self.instance.ended is None
+
+    @property
+    def restarts(self) -> int:
+        return max(self.attempts - 1, 0)
+
+    def begun(self, identity: str, number: int, back_off: BackOff | None) -> ContainerState:
+        """With a new instance, which is still to be made."""
+        instance = Instance(identity, number, self.attempts)
+        last = self.ended or self.last
+        return ContainerState(self.name, instance, last, back_off or self.back_off, self.attempts + 1)
+
+    def dropped(self) -> ContainerState:
+        """Without the newest instance: it never came to be, and what was before it is known as the last one."""
+        return replace(self, instance=None, attempts=self.attempts - 1)
+
+    def started(self, at: datetime) -> ContainerState:
+        assert self.instance is not None
+        return replace(self, instance=replace(self.instance, started_at=at))
+
+    def with_end(self, end: Terminated) -> ContainerState:
+        assert self.instance is not None
+        return replace(self, instance=replace(self.instance, ended=end))
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """The pod is to end: since when, with how many seconds of grace.
+
+    `hold`: its files stay until it is deleted once more (a foreground run still reads its logs).  `forced`: its name is
+    free already.
+    """
+
+    requested: datetime
+    grace: int
+    hold: bool = False
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class PodState:
+    """Where a pod is in its life."""
+
+    containers: tuple[ContainerState, ...]
+    sandbox: bool = False  # one was made, and not yet removed
+    sandboxes: int = 0  # how many were made
+    started_at: datetime | None = None
+    deletion: Deletion | None = None
+    events: tuple[Event, ...] = ()
+    kill_at: datetime | None = None  # of this engine: TERM has been sent, KILL comes then
+    killed_at: datetime | None = None  # of this engine: KILL has been sent
+
+    def container(self, name: str) -> ContainerState:
+        return next(each for each in self.containers if each.name == name)
+
+    def with_container(self, changed: ContainerState) -> PodState:
+        return replace(
+            self, containers=tuple(changed if each.name == changed.name else each for each in self.containers)
+        )
+
+    def with_event(
+        self, at: datetime, reason: str, message: str, *, container: str = "", warning: bool = False
+    ) -> PodState:
+        """With one more event; one that says the same as an older is counted there (kubelet's aggregation)."""
+        event = Event(reason, message, at, at, warning, container)
+        for index, known in enumerate(self.events):
+            if (known.reason, known.message, known.container) == (event.reason, event.message, event.container):
+                counted = replace(known, last=event.last, count=known.count + 1)
+                return replace(self, events=(*self.events[:index], *self.events[index + 1 :], counted))
+        return replace(self, events=(*self.events, event)[-MAX_EVENTS:])
+
+    def forgotten(self) -> PodState:
+        """As the next engine starts with it: a termination begins anew, with its full grace (SEMANTICS A41)."""
+        return replace(self, kill_at=None, killed_at=None)
+
+
+def new_state(names: tuple[str, ...]) -> PodState:
+    """The state of a pod of which nothing was made yet."""
+    return PodState(tuple(ContainerState(name) for name in names))

@@ -1,0 +1,412 @@
+"""One pod on its way through life: carries out what sandbox.pod.lifecycle decides, and notes each step on disk.
+
+A step that cannot be taken back is written down before it is taken, and what came of it after: the engine may be
+killed between any two lines, and `adopt` is how the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from cgroups import CgroupError
+from sandbox.errors import NotFound, SandboxError
+from sandbox.model import Container, Pod
+from sandbox.pod import ends, lifecycle, planning, report
+from sandbox.pod.config import Config
+from sandbox.pod.logs import log_path
+from sandbox.pod.notebook import Notebook, now
+from sandbox.pod.podmon import Stage
+from sandbox.pod.sandbox import RECORDS, LogTarget, PodSandbox, SandboxContainer
+from sandbox.pod.state import ContainerState, Deletion, Instance, PodRecord, PodState
+from sandbox.pod.store import Store
+from sandbox.status import PodStatus, Terminated
+
+RETRY_FIRST, RETRY_LAST = 0.5, 10.0  # seconds between two tries of something that failed
+
+# What is told where a step failed; kubelet's words where it has one.
+_FAILED: dict[type, str] = {
+    lifecycle.MakeSandbox: "FailedCreatePodSandBox",
+    lifecycle.TearDown: "FailedKillPod",
+    lifecycle.Remove: "FailedKillPod",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a worker needs of its engine: where things stand, how they are set up, and whom to tell."""
+
+    store: Store
+    config: Config
+    warn: Callable[[str], None]
+
+
+class _Interrupted(Exception):
+    """A start was given up, because the pod is to end."""
+
+
+class Worker:
+    """Carries one pod through its life.  `state` is what stands on disk; `removed` is set when nothing does."""
+
+    def __init__(self, record: PodRecord, pod: Pod, state: PodState, around: Surroundings) -> None:
+        self.record = record
+        self.pod = pod
+        self.removed = False
+        self._around = around
+        self._store = around.store
+        self._book = Notebook(record, state.forgotten(), around.store, around.warn)
+        self._box: PodSandbox | None = None
+        self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: dict[str, asyncio.Task[None]] = {}  # by container: the removal of what its last instance left
+        self._retry = RETRY_FIRST
+
+    # ---- what others see and ask ----
+
+    @property
+    def state(self) -> PodState:
+        return self._book.state
+
+    def status(self) -> PodStatus:
+        return report.status(self.pod, self.record, self.state, now(), self._around.config.max_container_restart_period)
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set with the next change of the state, and then replaced: take it before you look."""
+        return self._book.changed
+
+    def instance(self, container: str) -> SandboxContainer | None:
+        """The container's newest instance, where there is a sandbox that has it."""
+        return self._box.containers.get(container) if self._box else None
+
+    def delete(self, deletion: Deletion, *, at_once: bool = False) -> None:
+        """End the pod.  A later call may only shorten the grace, or lift `hold` (SEMANTICS A31)."""
+        known = self.state.deletion
+        if known is not None:
+            grace = min(known.grace, deletion.grace)
+            deletion = replace(
+                deletion, requested=known.requested, grace=grace, hold=known.hold and deletion.hold,
+                forced=known.forced or deletion.forced,
+            )  # fmt: skip
+        kill_at = now() if at_once else lifecycle.shortened(self.state, deletion.grace, now())
+        self._book.note(replace(self.state, deletion=deletion, kill_at=kill_at))
+        self._ending.set()
+
+    # ---- the loop ----
+
+    async def live(self) -> None:
+        """Carry the pod through its life, to its removal or until cancelled."""
+        if self.state.deletion is not None:
+            self._ending.set()
+        try:
+            while not self.removed:
+                self._book.noted.clear()
+                limit = self._around.config.max_container_restart_period
+                decision = lifecycle.decide(self.pod, self.state, now(), limit)
+                if decision.action is None:
+                    await self._wait(decision.wake)
+                else:
+                    await self._carry_out(decision.action)
+        finally:
+            await self._end_tasks()
+            if self._box is not None:
+                self._box.detach()
+
+    async def _wait(self, until: datetime | None) -> None:
+        seconds = None if until is None else max((until - now()).total_seconds(), 0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._book.noted.wait()
+
+    async def _carry_out(self, action: lifecycle.Action) -> None:
+        """Do it; what fails for reasons of the machine is told, and tried again."""
+        try:
+            with contextlib.suppress(_Interrupted):  # the next decision knows
+                await self._do(action)
+        except (SandboxError, CgroupError, OSError) as error:
+            self._book.tell(_FAILED.get(type(action), "Failed"), str(error), warning=True)
+            self._around.warn(f"{self._book.called}: {error}")
+            self._book.noted.clear()  # what was noted just now is nothing to hurry for
+            self._retry, delay = min(2 * self._retry, RETRY_LAST), self._retry
+            await self._wait(now() + timedelta(seconds=delay))
+        else:
+            self._retry = RETRY_FIRST
+
+    async def _do(self, action: lifecycle.Action) -> None:
+        match action:
+            case lifecycle.MakeSandbox():
+                await self._make_sandbox()
+            case lifecycle.Start():
+                await self._start(action)
+            case lifecycle.Stop(kill_at):
+                self._stop(kill_at)
+            case lifecycle.Kill():
+                self._kill()
+            case lifecycle.TearDown():
+                await self._tear_down()
+            case lifecycle.Remove():
+                await self._remove()
+
+    async def _end_tasks(self) -> None:
+        tasks = [*self._tasks, *self._leaving.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---- the sandbox ----
+
+    async def _make_sandbox(self) -> None:
+        uid = self.record.uid
+        directory = self._store.sandbox_directory(uid)
+        if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
+            await asyncio.to_thread(self._store.remove_sandbox, uid)
+        directory.mkdir(mode=0o700)
+        self._box = await self._unless_ending(
+            PodSandbox.create(
+                name=self.pod.name,
+                hostname=planning.hostname(self.pod),
+                directory=directory,
+                pod_slice=self._store.slices.create(uid),
+                bound=False,
+                sharing=planning.sharing(self.pod),
+            )
+        )
+        state = self.state
+        if state.sandboxes:
+            message = "Pod sandbox changed, it will be killed and re-created."
+            state = state.with_event(now(), "SandboxChanged", message)
+        self._book.write(
+            replace(state, sandbox=True, sandboxes=state.sandboxes + 1, started_at=state.started_at or now())
+        )
+        self._in_background(self._watch_sandbox(self._box))
+
+    async def _watch_sandbox(self, box: PodSandbox) -> None:
+        """Its podmon has died, and with it all that ran (SEMANTICS A22): what is left of it goes at once."""
+        await box.gone()
+        if self._box is not box:
+            return
+        self._book.tell("SandboxDied", "its podmon was killed, and with it all that ran", warning=True)
+        await box.remove()
+        self._lose_sandbox(box)
+
+    def _lose_sandbox(self, box: PodSandbox | None) -> None:
+        """Note that it is gone, and how its containers ended: as podmon last said, or with podmon."""
+        self._box = None
+        state = replace(self.state, sandbox=False)
+        for each in state.containers:
+            if each.runs and each.instance:
+                made = box.containers.get(each.name) if box else None
+                seen = made.exit if made and made.id == each.instance.id else None
+                end = ends.by_exit(each.instance, seen) if seen else ends.with_podmon(each.instance, now())
+                state = state.with_container(each.with_end(end))
+        self._book.note(state)
+
+    async def _tear_down(self) -> None:
+        box, self._box = self._box, None
+        await asyncio.gather(*self._leaving.values())
+        if box is not None:
+            await box.remove()
+        await asyncio.to_thread(self._store.remove_sandbox, self.record.uid)
+        self._lose_sandbox(box)
+
+    async def _remove(self) -> None:
+        box, self._box = self._box, None
+        if box is not None:
+            await box.remove()
+        await self._end_tasks()
+        await asyncio.to_thread(self._store.remove, self.record)
+        self.removed = True
+        self._book.become(replace(self.state, sandbox=False))
+
+    # ---- containers ----
+
+    async def _start(self, start: lifecycle.Start) -> None:
+        asked = next(each for each in self.pod.containers if each.name == start.container)
+        leaving = self._leaving.pop(start.container, None)
+        if leaving is not None:
+            await leaving
+        assert self._box is not None
+        before = self.state.container(start.container)
+        fresh = before.begun(secrets.token_hex(32), self._box.next_number, start.back_off)
+        assert fresh.instance is not None
+        self._book.write(self.state.with_container(fresh))
+        try:
+            made = await self._unless_ending(self._make(asked, fresh.instance))
+        except _Interrupted:
+            self._book.note(self.state.with_container(before))
+        except (SandboxError, OSError) as error:
+            self._note_start_error(fresh, error)
+        else:
+            await self._finish_start(made)
+
+    async def _finish_start(self, made: SandboxContainer) -> None:
+        """Run the program of an instance that is made, or half made by an engine that was killed."""
+        known = self.state.container(made.name)
+        try:
+            await self._unless_ending(made.start())
+        except _Interrupted:
+            made.kill()  # its end is noted as any other
+            self._in_background(self._watch(made))
+        except (SandboxError, OSError) as error:
+            self._note_start_error(known, error)
+        else:
+            self._note_started(made)
+
+    async def _make(self, asked: Container, instance: Instance) -> SandboxContainer:
+        assert self._box is not None
+        directory = self._store.directory(self.record.uid)
+        spec = planning.container_spec(self.pod, asked, directory, self._store.images)
+        self._store.remove_old_logs(self.record, asked.name, instance.attempt)
+        config = self._around.config
+        logs = self._store.logs(self.record) / asked.name
+        log = LogTarget(
+            logs, log_path(logs, instance.attempt).name, config.container_log_max_size, config.container_log_max_files
+        )
+        return await self._box.create_container(asked.name, spec, identity=instance.id, log=log)
+
+    async def _unless_ending(self, work: Awaitable[T]) -> T:
+        """Do it, or give it up as soon as the pod is to end: then what was made is undone.  Raises _Interrupted."""
+        task = asyncio.ensure_future(work)
+        ending = asyncio.create_task(self._ending.wait())
+        try:
+            await asyncio.wait((task, ending), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise _Interrupted
+        finally:
+            ending.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    def _note_started(self, made: SandboxContainer) -> None:
+        """It runs; and from now on its end is waited for."""
+        known = self.state.container(made.name).started(made.started or now())
+        state = self.state.with_container(known)
+        state = state.with_event(now(), "Created", f"Created container: {made.name}", container=made.name)
+        self._book.note(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
+        self._in_background(self._watch(made))
+
+    def _note_start_error(self, known: ContainerState, error: SandboxError | OSError) -> None:
+        """It could not be started: an end like any other, unless it was podmon that died (see _watch_sandbox)."""
+        assert known.instance is not None
+        if self._box is None or not self._box.alive:
+            return
+        end = ends.by_failure(known.instance, error, now())
+        state = self.state.with_container(known.with_end(end))
+        self._book.note(state.with_event(now(), "Failed", f"Error: {end.message}", container=known.name, warning=True))
+        self._leave(known.name, known.instance.id)
+
+    async def _watch(self, made: SandboxContainer) -> None:
+        """Note the end of an instance that runs, and remove what it left."""
+        await made.ended()
+        if self._box is None or not self._box.alive:
+            return  # it is podmon that died: see _watch_sandbox
+        self._note_end(made)
+
+    def _note_end(self, made: SandboxContainer) -> None:
+        known = self.state.container(made.name)
+        assert known.instance is not None
+        if made.exit is None:
+            self._note_start_error(known, made.failure or SandboxError("it ended before its program ran"))
+            return
+        made.kill_rest()
+        self._book.note(self.state.with_container(known.with_end(ends.by_exit(known.instance, made.exit))))
+        self._leave(made.name, made.id, made)
+
+    def _leave(self, container: str, identity: str, made: SandboxContainer | None = None) -> None:
+        self._leaving[container] = asyncio.create_task(self._remove_rest(container, identity, made))
+
+    async def _remove_rest(self, container: str, identity: str, made: SandboxContainer | None) -> None:
+        """Remove what an instance that ended has left.  Only once its end stands on disk does podmon forget it."""
+        uid, box = self.record.uid, self._box
+        try:
+            await asyncio.to_thread(self._store.slices.handle(uid).child(f"{identity}.scope").remove_tree)
+            if self._book.saved:
+                if made is not None and box is not None and box.alive:
+                    await made.forget()
+                await asyncio.to_thread(self._store.remove_layer, uid, identity)
+        except (SandboxError, CgroupError, OSError) as error:
+            self._around.warn(f"{self._book.called}: what container {container} left cannot be removed: {error}")
+
+    # ---- the end ----
+
+    def _stop(self, kill_at: datetime) -> None:
+        """TERM to each first process (SEMANTICS A35)."""
+        state = replace(self.state, kill_at=kill_at)
+        for made in self._running():
+            state = state.with_event(now(), "Killing", f"Stopping container {made.name}", container=made.name)
+            if made.stage is Stage.RUNNING:
+                made.signal(signal.SIGTERM)
+            else:
+                made.kill()  # its program never ran: nobody is there to hear it
+        self._book.note(state)
+
+    def _kill(self) -> None:
+        for made in self._running():
+            made.kill()
+        self._book.note(replace(self.state, killed_at=now()))
+
+    def _running(self) -> list[SandboxContainer]:
+        known = self._box.containers if self._box else {}
+        return [known[each.name] for each in self.state.containers if each.runs and each.name in known]
+
+    # ---- adoption ----
+
+    async def adopt(self) -> None:
+        """Go on where another engine was ended: with what its podmon says, or with what that left written down."""
+        if not self.state.sandbox:
+            return
+        uid, runs = self.record.uid, [each for each in self.state.containers if each.runs]
+        known = {each.instance.number: (each.name, each.instance.id) for each in runs if each.instance}
+        try:
+            self._box = await PodSandbox.connect(
+                name=self.pod.name,
+                directory=self._store.sandbox_directory(uid),
+                pod_slice=self._store.slices.handle(uid),
+                containers=known,
+                sharing=planning.sharing(self.pod),
+            )
+        except NotFound:
+            await self._bury()
+            return
+        self._in_background(self._watch_sandbox(self._box))
+        for each in runs:
+            self._adopt(each, self._box.containers.get(each.name))
+
+    def _adopt(self, known: ContainerState, made: SandboxContainer | None) -> None:
+        if made is None:  # the engine was killed before it asked podmon for it
+            assert known.instance is not None
+            self._book.note(self.state.with_container(known.dropped()))
+            self._leave(known.name, known.instance.id)
+        elif made.stage is Stage.ENDED:
+            self._note_end(made)
+        elif made.stage is Stage.RUNNING:
+            self._book.note(self.state.with_container(known.started(made.started or now())))
+            self._in_background(self._watch(made))
+        else:
+            self._in_background(self._finish_start(made))
+
+    async def _bury(self) -> None:
+        """podmon died while no engine was there: what it wrote down of its children is all that is known of them."""
+        records = self._store.sandbox_directory(self.record.uid) / RECORDS
+        state = self.state
+        for each in state.containers:
+            if each.runs and each.instance:
+                end: Terminated = ends.by_record(each.instance, records) or ends.unseen(each.instance, now())
+                state = state.with_container(each.with_end(end))
+        self._book.note(replace(state, sandbox=False))
+        await asyncio.to_thread(self._store.remove_sandbox, self.record.uid)
