@@ -60,7 +60,7 @@ DOORS = {
     "sandbox.linux._native": {"sandbox.linux.native"},
     "pyroute2": {"sandbox.linux.network"},
     "prctl": {"sandbox.linux.host"},
-    "yaml": {"sandbox.manifest.tree"},
+    "yaml": {"sandbox.manifest.tree", "sandbox.front.encode"},
     "argparse": {"sandbox.front.cli"},
     "inotify_simple": {"sandbox.pod.logs"},
 }
