@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import threading
 from collections.abc import Callable
+
+from sandbox.front.writing import write_all
 
 CHUNK = 65536  # bytes; also the longest line that is kept whole behind one prefix
 
@@ -76,18 +77,8 @@ class Output:
 
     def _write(self, target: int, data: bytes) -> None:
         """Write all of it.  Once that fails, what comes is read and dropped, so that no container waits for ever."""
-        view = memoryview(data)
         with self._writing[target]:
             try:
-                while view:
-                    view = view[self._write_some(target, view) :]
+                write_all(target, data)
             except OSError as error:
                 self._on_failure(error)
-
-    @staticmethod
-    def _write_some(target: int, view: memoryview) -> int:
-        try:
-            return os.write(target, view)
-        except BlockingIOError:  # whoever gave us this made it so; it is not ours to change
-            select.select([], [target], [])
-            return 0
