@@ -61,7 +61,7 @@ DOORS = {
     "pyroute2": {"sandbox.linux.network"},
     "prctl": {"sandbox.linux.host"},
     "yaml": {"sandbox.manifest.tree", "sandbox.front.encode"},
-    "argparse": {"sandbox.front.cli"},
+    "argparse": {"sandbox.front.arguments"},
     "inotify_simple": {"sandbox.pod.logs"},
 }
 
