@@ -111,6 +111,12 @@ def test_all_are_those_of_the_namespace(command: CommandLine) -> None:
     assert command(client(), "delete", "--all", "-n", "empty") == (0, "No resources found\n", "")
 
 
+def test_one_of_all_may_go_by_itself_meanwhile(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = client()
+    monkeypatch.setattr(fake, "pods", lambda: (DB, status(running(), name="gone"), WEB))
+    assert command(fake, "delete", "--all") == (0, 'pod "db" deleted\npod "web" deleted\n', "")
+
+
 def test_all_are_begun_before_any_is_waited_for(command: CommandLine) -> None:
     fake = client()
     command(fake, "delete", "web", "db")

@@ -81,6 +81,11 @@ def test_one_name_that_is_missing_prints_nothing_else(output: str, command: Comm
     )
 
 
+def test_several_names_that_are_all_missing(command: CommandLine) -> None:
+    said = "".join(f'Error from server (NotFound): pods "{name}" not found\n' for name in ("nope", "nix"))
+    assert command(PODS, "get", "nope", "nix") == (1, "", said)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
