@@ -60,8 +60,8 @@ DOORS = {
     "sandbox.linux._native": {"sandbox.linux.native"},
     "pyroute2": {"sandbox.linux.network"},
     "prctl": {"sandbox.linux.host"},
-    "yaml": {"sandbox.manifest.tree"},
-    "argparse": {"sandbox.front.cli"},
+    "yaml": {"sandbox.manifest.tree", "sandbox.front.encode"},
+    "argparse": {"sandbox.front.arguments"},
     "inotify_simple": {"sandbox.pod.logs"},
 }
 

@@ -1,71 +1,23 @@
-"""`seedpod agent`: the engine as a process of its own, in the foreground or, for the verbs that need one, in the
-background.
-"""
+"""`seedpod agent stop`: ask the engine of this root to end; its pods go on."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import sys
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
-from sandbox.errors import NotFound, SandboxError, WrongState
-from sandbox.pod.connection import EngineEnded, connect
-from sandbox.pod.engine import Engine
-from sandbox.pod.server import IDLE, Server, serve
+from sandbox.errors import NotFound
+from sandbox.front.client import Client
 
 
-def agent(root: Path) -> int:
-    """Serve the root until TERM, INT or `agent stop`; its pods run on.  The exit code of the verb."""
+def stop(connect: Callable[[], AbstractContextManager[Client]], *, now: bool) -> int:
+    """The exit code of the verb, 0 too where there is no engine: `connect` says so with NotFound, and starts none."""
     try:
-        connection = connect(root)
-    except (NotFound, EngineEnded):
-        pass
+        with connect() as client:
+            client.stop(now=now)
+    except NotFound as error:
+        if error.kind != "agent":
+            raise
+        print("no engine is running")
     else:
-        connection.close()
-        what = f"an engine is running for {root} already, as process {connection.pid}"
-        raise WrongState(what, current="running", wanted="stopped", hint="`seedpod agent stop` ends it")
-
-    def ready(_: Engine, server: Server) -> None:
-        _stop_on_signals(server)
-        print(f"engine ready: {root}", flush=True)
-
-    asyncio.run(serve(root, _log, ready))
+        print("engine stopped")
     return 0
-
-
-def background(root: Path, word: int) -> int:
-    """Serve the root as a process that nobody waits for, and end when no pod has been left for a while.
-
-    Whoever started us reads from the pipe `word` "ready", or why not.
-    """
-    if os.fork():
-        os._exit(0)
-    with os.fdopen(word, "w") as starter:
-
-        def ready(_: Engine, server: Server) -> None:
-            _stop_on_signals(server)
-            starter.write("ready\n")
-            starter.close()
-
-        try:
-            asyncio.run(serve(root, _log, ready, idle=IDLE))
-        except (SandboxError, OSError) as error:
-            _log(str(error))
-            if not starter.closed:
-                starter.write(f"{error}\n{getattr(error, 'hint', None) or ''}")
-            return 1
-    return 0
-
-
-def _stop_on_signals(server: Server) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stopping.set)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
-def _log(text: str) -> None:
-    print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {text}", file=sys.stderr, flush=True)

@@ -10,9 +10,23 @@ from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError
 _FROM_SERVER = {NotFound: "Error from server (NotFound)", AlreadyExists: "Error from server (AlreadyExists)"}
 
 
+class Usage(SandboxError):
+    """The command line makes no sense: exit code 2."""
+
+
+class BadRequest(SandboxError):
+    """It makes sense, but not for the pod as it is now; the words are the API server's."""
+
+
+def say(text: str) -> None:
+    """A line on stderr, or nowhere if our caller closed it: `print` alone would take stdout then."""
+    if sys.stderr is not None:
+        print(text, file=sys.stderr, flush=True)
+
+
 def print_warning(text: str) -> None:
     """`warning: …` on stderr."""
-    print(f"warning: {text}", file=sys.stderr, flush=True)
+    say(f"warning: {text}")
 
 
 def print_error(error: SandboxError | OSError, *, subject: str = "") -> None:
@@ -23,7 +37,7 @@ def print_error(error: SandboxError | OSError, *, subject: str = "") -> None:
         lines.append(f"hint: {hint}")
     # Names and paths in a message are a manifest's or the disk's: none of them may steer the terminal.
     safe = ("".join(char if char.isprintable() else repr(char)[1:-1] for char in line) for line in lines)
-    print("\n".join(safe), file=sys.stderr, flush=True)
+    say("\n".join(safe))
 
 
 def _lines(error: SandboxError | OSError, subject: str) -> list[str]:
@@ -31,6 +45,8 @@ def _lines(error: SandboxError | OSError, subject: str) -> list[str]:
         return [f"error: {finding}" for finding in error.findings]
     if isinstance(error, NotFound | AlreadyExists) and error.kind == "pods":
         return [f"{_FROM_SERVER[type(error)]}: {error}"]
+    if isinstance(error, BadRequest):
+        return [f"Error from server (BadRequest): {error}"]
     if isinstance(error, SandboxError):
         return [f"error: {subject}{error}"]
     # A disk that is full, no more fds, a cgroup that is busy: the kernel's word, and what it was about.

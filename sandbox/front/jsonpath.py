@@ -7,7 +7,6 @@ stands in docs/decisions/0004-jsonpath.md.  Pure.
 
 from __future__ import annotations
 
-import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.errors import SandboxError
+from sandbox.front.encode import json_text
 
 Values = list[Any]
 Step = Callable[[Values], Values]
@@ -112,10 +112,7 @@ def _render(parts: tuple[str | _Action | _Range, ...], obj: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-    return re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text)  # as Go's encoder writes them
+    return value if isinstance(value, str) else json_text(value)
 
 
 # ---- what one step does: from values to values ----

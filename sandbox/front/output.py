@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import select
 import threading
 from collections.abc import Callable
 
+from sandbox.front.writing import write_all
 from sandbox.pod.logs import Entry, Stream
 
 _TARGETS = {Stream.STDOUT: 1, Stream.STDERR: 2}
@@ -36,18 +35,8 @@ class Output:
         return not self._failed
 
     def _write(self, target: int, data: bytes) -> None:
-        view = memoryview(data)
         try:
-            while view:
-                view = view[self._write_some(target, view) :]
+            write_all(target, data)
         except OSError as error:
             self._failed = True
             self._on_failure(error)
-
-    @staticmethod
-    def _write_some(target: int, view: memoryview) -> int:
-        try:
-            return os.write(target, view)
-        except BlockingIOError:  # whoever gave us this made it so; it is not ours to change
-            select.select([], [target], [])
-            return 0

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,9 @@ def run(root: Path, file: str, *, keep: bool = False) -> int:
         return _Run(client, root, pods, keep).main()
 
 
-def run_detached(root: Path, file: str, *, wait: float | None = None) -> int:
+def run_detached(root: Path, file: str, *, wait: timedelta | None = None) -> int:
     """Make the pods of a manifest and return when their containers have started; with `wait` when they are ready, or
-    after so many seconds."""
+    after so long."""
     pods = documents(file)
     host.require_privileges()
     with Client(root) as client:
@@ -66,7 +67,7 @@ def run_detached(root: Path, file: str, *, wait: float | None = None) -> int:
         for pod, _ in pods:
             print(f"pod/{pod.name} created", flush=True)
         if wait is not None:
-            _wait_ready(client, pods, uids, wait)
+            _wait_ready(client, pods, uids, wait.total_seconds())
     return 0
 
 

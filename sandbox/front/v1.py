@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sandbox import model
-from sandbox.status import ContainerState, ContainerStatus, Phase, PodStatus, Running, Terminated, Waiting
+from sandbox.status import ContainerState, ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
 
 V1 = dict[str, Any]
 
 HOST_IP = "127.0.0.1"  # one machine, seen from itself
+COMPONENT = "seedpod"  # who reports events
 QOS_CLASS = "BestEffort"  # a manifest can ask for no resources yet
 
 # What kubelet writes as the start of an instance whose program never ran: the runtime's zero.
@@ -260,3 +261,33 @@ def _last_start(status: PodStatus) -> datetime | None:
     """Since when all containers have been running; without probes, a ready pod has been ready since then."""
     starts = [each.state.started_at for each in status.containers if isinstance(each.state, Running)]
     return max(starts, default=None)
+
+
+# ---- events ----
+
+
+def events_of(status: PodStatus) -> list[V1]:
+    """What happened to the pod, as `v1` Events, the oldest first."""
+    return [_event(status, event) for event in status.events]
+
+
+def _event(status: PodStatus, event: Event) -> V1:
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "name": status.pod.name,
+            "namespace": status.pod.namespace,
+            "uid": status.uid,
+            **_present(fieldPath=f"spec.containers{{{event.container}}}" if event.container else ""),
+        },
+        "type": "Warning" if event.warning else "Normal",
+        "reason": event.reason,
+        "message": event.message,
+        "firstTimestamp": rfc3339(event.first),
+        "lastTimestamp": rfc3339(event.last),
+        "count": event.count,
+        "source": {"component": COMPONENT},
+    }

@@ -1,0 +1,47 @@
+"""What the verbs need of the engine: an interface that sandbox.pod.client.Client has, and so have the tests' fakes."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from sandbox.status import PodStatus
+
+
+class Ended(Protocol):
+    """Tells when one instance of a container has ended: then `fileno()` is readable and `finished()` true."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
+
+    def fileno(self) -> int: ...
+
+    def finished(self) -> bool: ...
+
+
+class Client(Protocol):
+    """A connection to the engine.  Every method raises SandboxError."""
+
+    @property
+    def node_name(self) -> str: ...
+
+    def pods(self) -> tuple[PodStatus, ...]:
+        """All pods, by namespace and name."""
+
+    def delete(self, namespace: str, name: str, *, grace: int | None, force: bool) -> str:
+        """Begin to delete a pod, in `grace` seconds (None: its own).  Its UID.  Raises NotFound."""
+
+    def wait_removed(self, uid: str, timeout: float | None) -> bool:
+        """Wait until the pod is gone; False after `timeout` seconds."""
+
+    def ended(self, uid: str, container: str, instance: int) -> Ended:
+        """Watch for the end of an instance (its restart count)."""
+
+    def target(self, namespace: str, name: str, container: str) -> object:
+        """A container to join, for sandbox.front.joining."""
+
+    def stop(self, *, now: bool) -> None:
+        """Ask the engine to end, `now` or once it has finished the deletions under way."""

@@ -1,0 +1,251 @@
+"""The verbs: a row for each, with what it takes, and the few lines that call it.
+
+A verb's module is imported when the verb is called: `get` need not pay for what `run` needs.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sandbox.front import times
+from sandbox.front.arguments import SUPPRESS, Argument, Options, Verb, argument, checked, filled, number, switch
+from sandbox.front.errors import Usage
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sandbox.front.client import Client
+
+
+def connect(options: Options, *, start: bool = True) -> AbstractContextManager[Client]:
+    """A connection to the engine of the root; `start` one if there is none, else raise NotFound."""
+    from sandbox.pod.client import Client
+
+    return Client(options.root, start=start)
+
+
+# ---- from options to calls: wrong usage is refused before an engine is started ----
+
+
+def _run(options: Options) -> int:
+    if options.wait is not None and not options.detach:
+        raise Usage("--wait goes with -d")
+    from sandbox.front import run  # with asyncio and the engine: 60 ms that other verbs do without
+
+    if options.detach:
+        return run.run_detached(options.root, options.file, wait=options.wait)
+    return run.run(options.root, options.file, keep=options.keep)
+
+
+def _get(options: Options) -> int:
+    from sandbox.front.get import Request, get
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return get(client, request)
+
+
+def _describe(options: Options) -> int:
+    from sandbox.front.describe_pods import Request, describe_pods
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return describe_pods(client, request)
+
+
+def _logs(options: Options) -> int:
+    from sandbox.front.logs import Request, logs
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return logs(client, options.root, request)
+
+
+def _exec(options: Options) -> int:
+    from sandbox.front.join import ExecRequest, exec_command
+
+    request = filled(ExecRequest, options)
+    with connect(options) as client:
+        return exec_command(client, request)
+
+
+def _attach(options: Options) -> int:
+    from sandbox.front.join import AttachRequest, attach
+
+    request = filled(AttachRequest, options)
+    with connect(options) as client:
+        return attach(client, request)
+
+
+def _delete(options: Options) -> int:
+    from sandbox.front.delete import Request, delete
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return delete(client, request)
+
+
+def _agent(options: Options) -> int:
+    if options.what == "stop":
+        from sandbox.front.agent import stop
+
+        return stop(lambda: connect(options, start=False), now=options.now)
+    if options.now:
+        raise Usage("--now goes with stop")
+    from sandbox.front import serving
+
+    if options.background is not None:
+        return serving.background(options.root, options.background)
+    return serving.agent(options.root)
+
+
+def _info(options: Options) -> int:
+    from sandbox.front.info import info
+
+    return info(options.root)
+
+
+def _version(_: Options) -> int:
+    from importlib import metadata  # as long as all the rest
+
+    print(f"seedpod {metadata.version('seedpod')}")
+    return 0
+
+
+# ---- the table ----
+
+
+def _namespace(text: str) -> str:
+    return text or "default"
+
+
+_WORDS = argument(
+    "words", nargs="*", metavar="NAME", help='a pod; "pod" may stand before names, as in pod web, pod/web'
+)
+_NAMESPACE = argument(
+    "-n", "--namespace", default="default", type=_namespace, metavar="NS", help="the pods' namespace [default]"
+)
+_ALL_NAMESPACES = switch("-A", "--all-namespaces", help="the pods of all namespaces")
+_SELECTOR = argument(
+    "-l", "--selector", metavar="SELECTOR", help="those with these labels: app=web,tier notin (db, cache)"
+)
+_CONTAINER = argument(
+    "-c", "--container", metavar="NAME", help="the container [what the pod's annotation says, else the first]"
+)
+_STDIN = switch("-i", "--stdin", help="pass our stdin on")
+_TTY = switch("-t", "--tty", help="our stdin is a terminal, and the container's shall be one")
+_WHOLE = number(least=-(2**31), most=2**31 - 1)
+
+_SELECTING: tuple[Argument, ...] = (_WORDS, _NAMESPACE, _ALL_NAMESPACES, _SELECTOR)
+
+VERBS: tuple[Verb, ...] = (
+    Verb(
+        "run",
+        "run the pods of a manifest in the foreground",
+        _run,
+        (
+            argument("file", metavar="FILE", help='a manifest in YAML or JSON; "-" is stdin'),
+            switch("-d", "--detach", help="return when the containers have started; the pods stay"),
+            argument(
+                "--wait",
+                bare="60s",
+                type=checked(times.duration),
+                metavar="DURATION",
+                help="with -d, return when the pods are ready, and fail after this long [60s]",
+            ),
+            switch("--keep", help="leave the pods where they are when they have ended"),
+        ),
+    ),
+    Verb(
+        "get",
+        "show pods in a table, or as objects",
+        _get,
+        (
+            *_SELECTING,
+            argument("-o", "--output", metavar="FORMAT", help="wide, json, yaml, name or jsonpath=TEMPLATE"),
+            switch("--no-headers", help="no heading above the table"),
+        ),
+    ),
+    Verb("describe", "tell all about pods, with what happened to them", _describe, _SELECTING),
+    Verb(
+        "logs",
+        "print what the containers of a pod wrote",
+        _logs,
+        (
+            _WORDS,
+            _NAMESPACE,
+            _CONTAINER,
+            switch("--all-containers", help="of all containers"),
+            switch("-f", "--follow", help="go on until the container ends"),
+            switch("-p", "--previous", help="of the instance before the last restart"),
+            argument("--tail", type=_WHOLE, default=-1, metavar="N", help="the last N lines [-1: all]"),
+            argument(
+                "--since", type=checked(times.duration), metavar="DURATION", help="not older than this: 90s, 1h30m"
+            ),
+            argument(
+                "--since-time", type=checked(times.moment), metavar="TIME", help="since then: 2026-01-02T15:04:05Z"
+            ),
+            switch("--timestamps", help="each line behind its time"),
+            switch("--prefix", help="each line behind [pod/NAME/CONTAINER]"),
+        ),
+    ),
+    Verb(
+        "exec",
+        "run a command in a container",
+        _exec,
+        (_WORDS, _NAMESPACE, _CONTAINER, _STDIN, _TTY),
+        with_command=True,
+        usage="[-i] [-t] [-n NS] NAME [-c CONTAINER] -- COMMAND [ARG ...]",
+    ),
+    Verb("attach", "join the output of a running container", _attach, (_WORDS, _NAMESPACE, _CONTAINER, _STDIN, _TTY)),
+    Verb(
+        "delete",
+        "delete pods, and wait until they are gone",
+        _delete,
+        (
+            _WORDS,
+            _NAMESPACE,
+            argument(
+                "-f", "--filename", dest="file", action="append", default=[], metavar="FILE", help="what it names"
+            ),
+            switch("--all", help="all pods of the namespace"),
+            argument(
+                "--grace-period",
+                type=_WHOLE,
+                default=-1,
+                metavar="N",
+                help="seconds from TERM to KILL [-1: what the pod says]; 0 only with --force",
+            ),
+            switch("--now", help="as --grace-period=1"),
+            switch("--force", help="the name is free at once, whatever still runs"),
+            switch("--wait", default=True, help="until they are gone [true]; --wait=false does not"),
+            argument(
+                "--timeout",
+                type=checked(times.duration),
+                default=timedelta(0),
+                metavar="DURATION",
+                help="how long to wait, as 90s or 1h30m [0: for ever]",
+            ),
+            switch("--ignore-not-found", help="a pod that is not there is no error"),
+        ),
+    ),
+    Verb(
+        "agent",
+        "be the engine, in the foreground; or end it: its pods go on",
+        _agent,
+        (
+            argument(
+                "what",
+                nargs="?",
+                choices=("stop",),
+                metavar="stop",
+                help="end the engine that runs, once the deletions under way are done",
+            ),
+            switch("--now", help="leave those to the next engine"),
+            argument("--background", type=int, help=SUPPRESS),  # how connection.start_engine calls us
+        ),
+    ),
+    Verb("info", "what this host can do, and the cure for what it cannot", _info),
+    Verb("version", "print the version", _version),
+)

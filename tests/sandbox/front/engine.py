@@ -1,0 +1,113 @@
+"""A fake of the engine's client, and the command line with it in place of the real one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import pytest
+
+from sandbox.errors import NotFound
+from sandbox.front import cli, verbs
+from sandbox.front.arguments import filled, parse
+from sandbox.status import PodStatus
+
+T = TypeVar("T")
+
+
+class FakeEnd:
+    """The end of an instance of a container, which comes when the test says so."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._readable, self._writable = os.pipe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.come()  # so that no thread of a test outlives it
+
+    def fileno(self) -> int:
+        return self._readable
+
+    def finished(self) -> bool:
+        return self._ended.is_set()
+
+    def come(self) -> None:
+        self._ended.set()
+        os.write(self._writable, b".")
+
+
+@dataclass
+class FakeClient:
+    """Has pods, forgets those that are deleted, and keeps what it was asked for."""
+
+    statuses: Sequence[PodStatus] = ()
+    node_name: str = "here"
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    ends: dict[str, FakeEnd] = field(default_factory=dict)
+    lingering: frozenset[str] = frozenset()  # UIDs of pods that do not go
+    closed: bool = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def pods(self) -> tuple[PodStatus, ...]:
+        self.calls.append(("pods",))
+        return tuple(self.statuses)
+
+    def delete(self, namespace: str, name: str, *, grace: int | None, force: bool) -> str:
+        self.calls.append(("delete", namespace, name, grace, force))
+        found = [each for each in self.statuses if (each.pod.namespace, each.pod.name) == (namespace, name)]
+        if not found:
+            raise NotFound("pods", name)
+        self.statuses = [each for each in self.statuses if each is not found[0]]
+        return found[0].uid
+
+    def wait_removed(self, uid: str, timeout: float | None) -> bool:
+        self.calls.append(("wait", uid, timeout))
+        return uid not in self.lingering
+
+    def ended(self, uid: str, container: str, instance: int) -> FakeEnd:
+        self.calls.append(("ended", uid, container, instance))
+        return self.ends.setdefault(container, FakeEnd())
+
+    def target(self, namespace: str, name: str, container: str) -> object:
+        return (namespace, name, container)
+
+    def stop(self, *, now: bool) -> None:
+        self.calls.append(("stop", now))
+
+
+def request(kind: type[T], *words: str) -> T:
+    """The request that a command line makes."""
+    _, options = parse(words, program="seedpod", about="", top=(), verbs=verbs.VERBS)
+    return filled(kind, options)
+
+
+@dataclass
+class CommandLine:
+    """`seedpod WORDS`, in this process, with a fake client."""
+
+    capture: pytest.CaptureFixture[str]
+    patch: pytest.MonkeyPatch
+    root: str
+
+    def __call__(self, client: FakeClient | Iterable[PodStatus], *words: str) -> tuple[int, str, str]:
+        """Exit code, stdout, stderr."""
+        fake = client if isinstance(client, FakeClient) else FakeClient(tuple(client))
+        self.patch.setattr(verbs, "connect", lambda options, start=True: fake)
+        self.capture.readouterr()
+        code = cli.main(["--root", self.root, *words])
+        captured = self.capture.readouterr()
+        return code, captured.out, captured.err
