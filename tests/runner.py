@@ -93,7 +93,11 @@ class Seedpod:
         )
 
     def end_all(self) -> None:
-        """Kill and reap what a failed test left running."""
+        """End what the test left running, its engine and its pods included."""
+        for namespace in {json.loads(file.read_text())["namespace"] for file in self.root.glob("pods/*/pod.json")}:
+            self.command("delete", "--all", "--now", "-n", namespace)
+        if (self.root / "agent.pid").exists():
+            self.command("agent", "stop")
         for process in self._processes:
             if process.poll() is None:
                 process.kill()

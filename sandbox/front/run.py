@@ -22,7 +22,7 @@ from sandbox.linux import host
 from sandbox.model import Container, Pod
 from sandbox.pod import hosting, lifecycle
 from sandbox.pod.client import Client
-from sandbox.pod.logs import log_directory
+from sandbox.pod.paths import log_directory
 from sandbox.status import Event, PodStatus, Running, Terminated
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

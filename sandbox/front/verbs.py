@@ -30,7 +30,7 @@ def connect(options: Options, *, start: bool = True) -> AbstractContextManager[C
 
 def _run(options: Options) -> int:
     if options.wait is not None and not options.detach:
-        raise Usage("--wait goes with -d")
+        raise Usage("--wait goes with -d", hint="seedpod run --help")
     from sandbox.front import run  # with asyncio and the engine: 60 ms that other verbs do without
 
     if options.detach:
@@ -92,7 +92,7 @@ def _agent(options: Options) -> int:
 
         return stop(lambda: connect(options, start=False), now=options.now)
     if options.now:
-        raise Usage("--now goes with stop")
+        raise Usage("--now goes with stop", hint="seedpod agent --help")
     from sandbox.front import serving
 
     if options.background is not None:

@@ -213,13 +213,3 @@ class Engine:
             tty=asked.tty,
             stdin=asked.stdin,
         )
-
-
-async def any_of(*events: asyncio.Event) -> None:
-    """Wait until one of them is set."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

@@ -5,7 +5,7 @@ P.  One instance of a container writes `0.log`, `1.log`, … (the number is its 
 parts of it `0.log.1`, `0.log.2`, …, the oldest with the largest number.  Who writes makes the fresh `0.log` itself,
 after its last write to the old one; a reader relies on that to lose nothing across a rotation.
 
-This module reads only.  It knows nothing of pods but the layout of their log directories.
+This module reads only, and knows nothing of pods; where their logs stand says sandbox.pod.paths.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from pathlib import Path
 
 from inotify_simple import INotify, flags
 
+from sandbox.pod.paths import log_path
+
 BLOCK = 65536  # bytes read at a time
-NAME_MAX = 255  # bytes; names of pods and namespaces are ASCII
 MAX_LINE = 1 << 20  # bytes; a longer line is handed on in parts
 
 # What can mean that there is more to read (a write, to a fresh file too), or that nothing more will come: the writer's
@@ -67,24 +68,6 @@ class Options:
     since: datetime | timedelta | None = None
     follow: bool = False
     streams: frozenset[Stream] = frozenset(Stream)
-
-
-def pod_log_directory(root: Path, *, namespace: str, name: str, uid: str) -> Path:
-    """Where the logs of a pod stand, a directory for each container.
-
-    The longest names together are longer than a file's name can be: they are cut, the UID is not.
-    """
-    return root / "logs" / f"{f'{namespace}_{name}'[: NAME_MAX - len(uid) - 1]}_{uid}"
-
-
-def log_directory(root: Path, *, namespace: str, name: str, uid: str, container: str) -> Path:
-    """Where the logs of a container stand, all its instances."""
-    return pod_log_directory(root, namespace=namespace, name=name, uid=uid) / container
-
-
-def log_path(directory: Path, instance: int, age: int = 0) -> Path:
-    """The file of one instance (its restart count); `age` counts the rotations since it was written."""
-    return directory / (f"{instance}.log" if age == 0 else f"{instance}.log.{age}")
 
 
 # ---- records ----

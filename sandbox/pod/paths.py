@@ -1,4 +1,4 @@
-"""Where things stand below a root, as far as one needs to know to find an engine; the rest is in sandbox.pod.store."""
+"""Where things stand below a root, as far as others than its engine need to know; the rest is in sandbox.pod.store."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ LOG_FILE = "agent.log"  # of an engine in the background
 LOCK = "lock"  # flock'ed by the engine that owns the root
 START_LOCK = "start.lock"  # flock'ed by whoever looks for an engine and may start one
 MAX_SOCKET_PATH = 107  # bytes, unix(7)
+NAME_MAX = 255  # bytes; names of pods and namespaces are ASCII
 
 
 def socket_path(root: Path) -> Path:
@@ -36,6 +37,24 @@ def make_root(root: Path) -> None:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise KernelError(error.errno or 0, step="make the root directory", filename=str(error.filename)) from error
+
+
+def pod_log_directory(root: Path, *, namespace: str, name: str, uid: str) -> Path:
+    """Where the logs of a pod stand, a directory for each container.
+
+    The longest names together are longer than a file's name can be: they are cut, the UID is not.
+    """
+    return root / "logs" / f"{f'{namespace}_{name}'[: NAME_MAX - len(uid) - 1]}_{uid}"
+
+
+def log_directory(root: Path, *, namespace: str, name: str, uid: str, container: str) -> Path:
+    """Where the logs of a container stand, all its instances."""
+    return pod_log_directory(root, namespace=namespace, name=name, uid=uid) / container
+
+
+def log_path(directory: Path, instance: int, age: int = 0) -> Path:
+    """The file of one instance (its restart count); `age` counts the rotations since it was written."""
+    return directory / (f"{instance}.log" if age == 0 else f"{instance}.log.{age}")
 
 
 def _open_lock(root: Path, name: str) -> int:

@@ -28,9 +28,10 @@ from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.pod import wire
 from sandbox.pod.connection import PROTOCOL
-from sandbox.pod.engine import Engine, Wanted, any_of
+from sandbox.pod.engine import Engine, Wanted
 from sandbox.pod.paths import PID_FILE, lock_root, make_root, socket_path
 from sandbox.pod.store import write_file
+from sandbox.pod.tasks import any_of
 
 MAX_LINE = 64 << 20  # bytes; a request holds manifests, of which each may have 3 MiB
 IDLE = 30.0  # seconds without a pod after which an engine that nobody asked to stay ends

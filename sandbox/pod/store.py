@@ -25,7 +25,7 @@ from typing import Any
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.pod import wire
-from sandbox.pod.logs import pod_log_directory
+from sandbox.pod.paths import pod_log_directory
 from sandbox.pod.slices import Slices
 from sandbox.pod.state import PodRecord, PodState
 

@@ -10,22 +10,22 @@ import asyncio
 import contextlib
 import secrets
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
 
 from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError
 from sandbox.model import Container, Pod
 from sandbox.pod import ends, lifecycle, planning, report
 from sandbox.pod.config import Config
-from sandbox.pod.logs import log_path
 from sandbox.pod.notebook import Notebook, now
+from sandbox.pod.paths import log_path
 from sandbox.pod.podmon import Stage
 from sandbox.pod.sandbox import RECORDS, LogTarget, PodSandbox, SandboxContainer
 from sandbox.pod.state import ContainerState, Deletion, Instance, PodRecord, PodState
 from sandbox.pod.store import Store
+from sandbox.pod.tasks import Interrupted, Tasks, unless
 from sandbox.status import PodStatus, Terminated
 
 RETRY_FIRST, RETRY_LAST = 0.5, 10.0  # seconds between two tries of something that failed
@@ -37,8 +37,6 @@ _FAILED: dict[type, str] = {
     lifecycle.Remove: "FailedKillPod",
 }
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -47,10 +45,6 @@ class Surroundings:
     store: Store
     config: Config
     warn: Callable[[str], None]
-
-
-class _Interrupted(Exception):
-    """A start was given up, because the pod is to end."""
 
 
 class Worker:
@@ -65,7 +59,7 @@ class Worker:
         self._book = Notebook(record, state.forgotten(), around.store, around.warn)
         self._box: PodSandbox | None = None
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._leaving: dict[str, asyncio.Task[None]] = {}  # by container: the removal of what its last instance left
         self._retry = RETRY_FIRST
 
@@ -116,7 +110,7 @@ class Worker:
                 else:
                     await self._carry_out(decision.action)
         finally:
-            await self._end_tasks()
+            await self._tasks.end()
             if self._box is not None:
                 self._box.detach()
 
@@ -129,7 +123,7 @@ class Worker:
     async def _carry_out(self, action: lifecycle.Action) -> None:
         """Do it; what fails for reasons of the machine is told, and tried again."""
         try:
-            with contextlib.suppress(_Interrupted):  # the next decision knows
+            with contextlib.suppress(Interrupted):  # the next decision knows
                 await self._do(action)
         except (SandboxError, CgroupError, OSError) as error:
             self._book.tell(_FAILED.get(type(action), "Failed"), str(error), warning=True)
@@ -155,17 +149,6 @@ class Worker:
             case lifecycle.Remove():
                 await self._remove()
 
-    async def _end_tasks(self) -> None:
-        tasks = [*self._tasks, *self._leaving.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     # ---- the sandbox ----
 
     async def _make_sandbox(self) -> None:
@@ -174,7 +157,8 @@ class Worker:
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
             await asyncio.to_thread(self._store.remove_sandbox, uid)
         directory.mkdir(mode=0o700)
-        self._box = await self._unless_ending(
+        self._box = await unless(
+            self._ending,
             PodSandbox.create(
                 name=self.pod.name,
                 hostname=planning.hostname(self.pod),
@@ -182,7 +166,7 @@ class Worker:
                 pod_slice=self._store.slices.create(uid),
                 bound=False,
                 sharing=planning.sharing(self.pod),
-            )
+            ),
         )
         state = self.state
         if state.sandboxes:
@@ -191,7 +175,7 @@ class Worker:
         self._book.write(
             replace(state, sandbox=True, sandboxes=state.sandboxes + 1, started_at=state.started_at or now())
         )
-        self._in_background(self._watch_sandbox(self._box))
+        self._tasks.start(self._watch_sandbox(self._box))
 
     async def _watch_sandbox(self, box: PodSandbox) -> None:
         """Its podmon has died, and with it all that ran (SEMANTICS A22): what is left of it goes at once."""
@@ -226,7 +210,7 @@ class Worker:
         box, self._box = self._box, None
         if box is not None:
             await box.remove()
-        await self._end_tasks()
+        await self._tasks.end()
         await asyncio.to_thread(self._store.remove, self.record)
         self.removed = True
         self._book.become(replace(self.state, sandbox=False))
@@ -244,8 +228,8 @@ class Worker:
         assert fresh.instance is not None
         self._book.write(self.state.with_container(fresh))
         try:
-            made = await self._unless_ending(self._make(asked, fresh.instance))
-        except _Interrupted:
+            made = await unless(self._ending, self._make(asked, fresh.instance))
+        except Interrupted:
             self._book.note(self.state.with_container(before))
         except (SandboxError, OSError) as error:
             self._note_start_error(fresh, error)
@@ -256,10 +240,10 @@ class Worker:
         """Run the program of an instance that is made, or half made by an engine that was killed."""
         known = self.state.container(made.name)
         try:
-            await self._unless_ending(made.start())
-        except _Interrupted:
+            await unless(self._ending, made.start())
+        except Interrupted:
             made.kill()  # its end is noted as any other
-            self._in_background(self._watch(made))
+            self._tasks.start(self._watch(made))
         except (SandboxError, OSError) as error:
             self._note_start_error(known, error)
         else:
@@ -277,28 +261,13 @@ class Worker:
         )
         return await self._box.create_container(asked.name, spec, identity=instance.id, log=log)
 
-    async def _unless_ending(self, work: Awaitable[T]) -> T:
-        """Do it, or give it up as soon as the pod is to end: then what was made is undone.  Raises _Interrupted."""
-        task = asyncio.ensure_future(work)
-        ending = asyncio.create_task(self._ending.wait())
-        try:
-            await asyncio.wait((task, ending), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise _Interrupted
-        finally:
-            ending.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-
     def _note_started(self, made: SandboxContainer) -> None:
         """It runs; and from now on its end is waited for."""
         known = self.state.container(made.name).started(made.started or now())
         state = self.state.with_container(known)
         state = state.with_event(now(), "Created", f"Created container: {made.name}", container=made.name)
         self._book.note(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
-        self._in_background(self._watch(made))
+        self._tasks.start(self._watch(made))
 
     def _note_start_error(self, known: ContainerState, error: SandboxError | OSError) -> None:
         """It could not be started: an end like any other, unless it was podmon that died (see _watch_sandbox)."""
@@ -328,7 +297,7 @@ class Worker:
         self._leave(made.name, made.id, made)
 
     def _leave(self, container: str, identity: str, made: SandboxContainer | None = None) -> None:
-        self._leaving[container] = asyncio.create_task(self._remove_rest(container, identity, made))
+        self._leaving[container] = self._tasks.start(self._remove_rest(container, identity, made))
 
     async def _remove_rest(self, container: str, identity: str, made: SandboxContainer | None) -> None:
         """Remove what an instance that ended has left.  Only once its end stands on disk does podmon forget it."""
@@ -383,7 +352,7 @@ class Worker:
         except NotFound:
             await self._bury()
             return
-        self._in_background(self._watch_sandbox(self._box))
+        self._tasks.start(self._watch_sandbox(self._box))
         for each in runs:
             self._adopt(each, self._box.containers.get(each.name))
 
@@ -396,9 +365,9 @@ class Worker:
             self._note_end(made)
         elif made.stage is Stage.RUNNING:
             self._book.note(self.state.with_container(known.started(made.started or now())))
-            self._in_background(self._watch(made))
+            self._tasks.start(self._watch(made))
         else:
-            self._in_background(self._finish_start(made))
+            self._tasks.start(self._finish_start(made))
 
     async def _bury(self) -> None:
         """podmon died while no engine was there: what it wrote down of its children is all that is known of them."""

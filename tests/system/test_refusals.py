@@ -134,10 +134,21 @@ def test_a_root_directory_that_cannot_be_made(seedpod: Seedpod, tmp_path: Path) 
 
 
 def test_wrong_usage_is_exit_code_2(seedpod: Seedpod) -> None:
-    for words in ((), ("nope",), ("run",), ("run", "a", "b"), ("info", "x"), ("run", "--keep", "x")):
+    for words in (
+        (),
+        ("nope",),
+        ("run",),
+        ("run", "a", "b"),
+        ("info", "x"),
+        ("run", "--kept", "x"),
+        ("run", "--wait", "x"),
+        ("agent", "--now"),
+    ):
         result = seedpod.command(*words)
         assert result.returncode == 2, words
-        assert result.stderr.startswith("usage: seedpod"), words
+        error, hint = result.stderr.splitlines()
+        assert error.startswith("error: "), words
+        assert hint.startswith("hint: seedpod ") and hint.endswith(" --help"), words
 
 
 def test_without_root_it_says_so(seedpod: Seedpod, tmp_path: Path) -> None:
@@ -186,7 +197,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(seedpod: Seedpod, tmp_path: 
     small.mkdir()
     images = f"ln -s {seedpod.root}/images {small}/images;" if prebuilt else ""
     outcomes = set()
-    for inodes in range(2, 32, 2):
+    for inodes in range(2, 60, 3):
         script = f"mount -t tmpfs -o nr_inodes={inodes} tmpfs {small}; {images}"
         script += f"{seedpod.program} --root {small} run {file}; echo $?; ls {small}/pods"
         result = subprocess.run(

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pytest
 
 from sandbox.front import logs as logs_module
-from sandbox.pod.logs import log_directory, log_path
+from sandbox.pod.paths import log_directory, log_path
 from sandbox.status import ContainerStatus, PodStatus
 from tests.sandbox.front.engine import CommandLine, FakeClient, FakeEnd
 from tests.sandbox.front.pods import ID, end, running, status, terminated, waiting

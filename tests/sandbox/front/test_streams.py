@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.front.writing import write_all
-from sandbox.pod.logs import log_directory, log_path
+from sandbox.pod.paths import log_directory, log_path
 from tests.sandbox.front.pods import status
 
 TIMEOUT = 60  # seconds; a test that needs them has failed

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.pod import logs
-from sandbox.pod.logs import Entry, Joiner, Options, Splitter, Stream, log_directory, log_path, parse, read
+from sandbox.pod.logs import Entry, Joiner, Options, Splitter, Stream, parse, read
+from sandbox.pod.paths import log_directory, log_path
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
