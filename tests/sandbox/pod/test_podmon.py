@@ -75,7 +75,7 @@ class Wire:
         its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)
         with its, self.scope.fd() as cgroup:
             launched = native.launch(
-                namespaces=native.CLONE_NEWNET | native.CLONE_NEWIPC | native.CLONE_NEWUTS,
+                namespaces=native.CLONE_NEWNET | native.CLONE_NEWIPC | native.CLONE_NEWUTS | native.CLONE_NEWPID,
                 control=its.fileno(),
                 cgroup=cgroup,
                 title="test",

@@ -1,0 +1,101 @@
+"""What every client of a podmon shares, with asyncio or without: where its socket is, and what its words mean.
+
+The wire itself is described in csrc/spawn.h.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sandbox.errors import KernelError, NotFound, WrongState
+from sandbox.linux import native
+from sandbox.status import ExitStatus
+
+SOCKET = "podmon.sock"  # in the pod's directory
+JOIN_TIMEOUT = 30.0  # seconds in which a program that joins a container must have come to run
+
+
+@contextlib.contextmanager
+def _socket_path(directory: Path) -> Iterator[str]:
+    """The path of the pod's socket, short whatever the directory: a socket's path ends at 107 bytes."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{SOCKET}"
+    finally:
+        os.close(fd)
+
+
+def bound_listener(directory: Path) -> socket.socket:
+    """A socket bound in the pod's directory, for podmon to listen on."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with _socket_path(directory) as path:
+            listener.bind(path)
+            listener.setblocking(False)  # a client may be gone again before podmon comes to accept it
+            Path(path).chmod(0o600)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def connected(directory: Path) -> socket.socket:
+    """A connection to the podmon of the pod in `directory`.  Raises NotFound where there is none any more."""
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with _socket_path(directory) as path:
+            control.connect(path)
+    except (ConnectionRefusedError, FileNotFoundError):
+        control.close()
+        raise NotFound("podmon", str(directory), f"no podmon is running for {directory}") from None
+    except OSError:
+        control.close()
+        raise
+    return control
+
+
+def podmon_ended() -> WrongState:
+    """The error of whatever was asked of a podmon that is no more."""
+    return WrongState("the pod's podmon has ended", current="gone", wanted="running")
+
+
+def refused(number: int) -> KernelError:
+    """The error for a request that podmon refused with this errno."""
+    return KernelError(number, step="podmon refused the request")
+
+
+def joined_too_late() -> KernelError:
+    """The error for a program that was stopped on its way into a container."""
+    hint = "something in the container stops what joins it, or its cgroup is frozen"
+    return KernelError(errno.ETIMEDOUT, step="join the container", hint=hint)
+
+
+def exit_status(message: Any) -> ExitStatus:
+    """The end that an EXITED message tells."""
+    killer = message.signal or None
+    return ExitStatus(
+        code=128 + killer if killer else message.code,
+        signal=killer,
+        oom_killed=False,
+        started=_time(message.started_ns) if message.ran else None,
+        finished=_time(message.finished_ns) or datetime.now(UTC),
+    )
+
+
+def _time(nanoseconds: int) -> datetime | None:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds else None
+
+
+def type_of(message: Any) -> str:
+    """The name of a message's type: "EXITED"."""
+    return _TYPES[message.type]
+
+
+_TYPES = {number: name for name, number in native.MESSAGE.items()}
