@@ -64,6 +64,7 @@ POD_SHM = "/shm"  # the pod's /dev/shm (SEMANTICS A7)
 POD_DEVICES = "/dev"  # the device nodes that its containers have
 POD_PROC = "/proc"  # that of the pid namespace which its containers share, if they do
 SHM_SIZE = 64 << 20  # containerd's default
+_DEVICE = native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC | native.MOUNT_ATTR_RDONLY
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,8 @@ def compile_pod(*, hostname: str, root: int, at: str, sharing: Sharing = PRIVATE
         ),
         *(Mknod(f"{POD_DEVICES}/{name}", stat.S_IFCHR | 0o666, *numbers) for name, numbers in DEVICES.items()),
         Pivot(),
+        # Read-only: a device can still be written to, but its mode and owner are no container's to change.
+        Bind(POD_DEVICES, POD_DEVICES, _DEVICE),
         Hostname(hostname),
         *(() if sharing.host_network else (LinkUp("lo"),)),
     ]
@@ -192,9 +195,6 @@ def compile_reaper(*, root: int) -> list[Op]:
         Reap(),
     ]
 
-
-# Read-only: a device can still be written to, but its mode and owner are the pod's.
-_DEVICE = native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC | native.MOUNT_ATTR_RDONLY
 
 # The filesystems that every container has (OCI runtime-spec, config-linux.md, "Default Filesystems").
 DEFAULT_MOUNTS: tuple[Op, ...] = (
