@@ -71,51 +71,67 @@ class _Client:
         self._control.close()
 
 
+@dataclass(frozen=True)
+class _Flow:
+    """One direction: `its` is the container's end, and closed when the flow is over."""
+
+    source: int
+    sink: int
+    its: int
+    drain: bool = False  # what is in there at the end is moved still
+    all_end: bool = False  # nobody there to take it is the end of the others too
+
+
 class _Relay:
-    """Threads that move bytes.  Each closes the container's end that it was given when it is done."""
+    """Threads that move bytes, once they are started: by then whoever asked for it has seen to terminal and signals."""
 
     def __init__(self) -> None:
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-        self._outputs: list[threading.Thread] = []
-        self._inputs: list[threading.Thread] = []
+        self._flows: list[_Flow] = []
+        self._threads: list[threading.Thread] = []
         self.failures: list[KernelError] = []
 
     def carry_out(self, source: int, sink: int, *, all_end: bool = False) -> None:
-        """From the container to us; with `all_end`, nobody there to take it is the end of the others too."""
-        self._outputs.append(self._start(source, sink, source, drain=True, all_end=all_end))
+        """From the container to us."""
+        self._flows.append(_Flow(source, sink, source, drain=True, all_end=all_end))
 
     def carry_in(self, source: int, sink: int) -> None:
         """From us to the container, which sees the end of what we have."""
-        self._inputs.append(self._start(source, sink, sink, drain=False, all_end=False))
+        self._flows.append(_Flow(source, sink, sink))
 
-    def _start(self, source: int, sink: int, its: int, *, drain: bool, all_end: bool) -> threading.Thread:
-        def run() -> None:
-            try:
-                if not native.pump(source, sink, stop=self._stop, drain=drain) and all_end:
-                    self.stop()
-            except KernelError as error:
-                self.failures.append(error)
-            finally:
-                os.close(its)
+    def start(self) -> None:
+        for flow in self._flows:  # daemons: one that sticks in somebody's blocking fd must not keep the process
+            thread = threading.Thread(target=self._run, args=(flow,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
-        thread = threading.Thread(target=run, daemon=True)  # one that sticks must not keep the process
-        thread.start()
-        return thread
+    def _run(self, flow: _Flow) -> None:
+        try:
+            if not native.pump(flow.source, flow.sink, stop=self._stop, drain=flow.drain) and flow.all_end:
+                self.stop()
+        except KernelError as error:
+            self.failures.append(error)
+        finally:
+            os.close(flow.its)
 
     def stop(self) -> None:
         """What is in the container's pipes by now is still moved, and nothing more."""
         os.eventfd_write(self._stop, 1)
 
     def wait_for_outputs(self) -> None:
-        for thread in self._outputs:
-            thread.join()
+        for flow, thread in zip(self._flows, self._threads, strict=True):
+            if flow.drain:
+                thread.join()
+        if self.failures:
+            raise self.failures[0]
 
     def close(self) -> None:
         self.stop()
-        threads = (*self._outputs, *self._inputs)
-        for thread in threads:
+        for flow in self._flows[len(self._threads) :]:  # never started
+            os.close(flow.its)
+        for thread in self._threads:
             thread.join(_LINGER)
-        if not any(thread.is_alive() for thread in threads):
+        if not any(thread.is_alive() for thread in self._threads):
             os.close(self._stop)
 
 
@@ -138,7 +154,7 @@ class _Joined:
 
 
 class Program(_Joined):
-    """A program that runs in a container, its streams relayed.  Where it has a terminal, closing this hangs it up."""
+    """A program that runs in a container, its streams to be relayed.  Closing this hangs up its terminal, if it has one."""
 
     def __init__(self, client: _Client, relay: _Relay, pidfd: int, terminal: int | None) -> None:
         super().__init__(client, relay)
@@ -159,10 +175,11 @@ class Program(_Joined):
             native.resize(self._terminal, rows, columns)
 
     def wait(self) -> int:
-        """Wait for its end and for what it wrote until then.  Its exit code, 128 + n for a signal.
+        """Relay until its end, what it wrote until then included.  Its exit code, 128 + n for a signal.
 
         A process that it left behind and that holds its pipes open is not waited for.
         """
+        self._relay.start()
         while True:
             message, fds = self._client.receive()
             _close(fds)
@@ -170,8 +187,6 @@ class Program(_Joined):
                 break
         self._relay.stop()
         self._relay.wait_for_outputs()
-        if self._relay.failures:
-            raise self._relay.failures[0]
         return wire.exit_status(message).code
 
     def close(self) -> None:
@@ -182,7 +197,7 @@ class Program(_Joined):
 
 
 class Attachment(_Joined):
-    """The streams of a container's first program, relayed until they end."""
+    """The streams of a container's first program."""
 
     def __init__(self, client: _Client, relay: _Relay, number: int) -> None:
         super().__init__(client, relay)
@@ -193,10 +208,9 @@ class Attachment(_Joined):
         self._client.send("RESIZE", "OF_POD", self._number, rows=rows, columns=columns)
 
     def wait(self) -> None:
-        """Wait until the container has ended, or nobody takes our output any more."""
+        """Relay until the container has ended, or nobody takes our output any more."""
+        self._relay.start()
         self._relay.wait_for_outputs()
-        if self._relay.failures:
-            raise self._relay.failures[0]
 
 
 def execute(
@@ -209,7 +223,7 @@ def execute(
     stderr: int,
     size: tuple[int, int] | None = None,
 ) -> Program:
-    """Run a program in the pod's container `number`; the fds are relayed to it, and stay the caller's.
+    """Run a program in the pod's container `number`; the fds, which stay the caller's, are relayed by `Program.wait`.
 
     With a `size` (rows, columns) it gets a terminal, and nothing goes to `stderr`.  Returns once it runs.  Raises
     NotFound, WrongState, SpawnError where it cannot be run, or KernelError where it was stopped on its way for 30 s.

@@ -301,10 +301,16 @@ def test_a_client_reads_what_the_container_writes_and_writes_what_it_reads(lab: 
 def test_a_client_whose_reader_is_gone_is_done(lab: Lab) -> None:
     with pod(lab, "while :; do echo x; done") as target:
         read, write = os.pipe()
-        with joining.attach(target.directory, target.number, stdin=None, stdout=write, stderr=write) as attachment:
+
+        def read_once() -> None:
             assert os.read(read, 2) == b"x\n"
             os.close(read)
+
+        reader = threading.Thread(target=read_once)
+        reader.start()
+        with joining.attach(target.directory, target.number, stdin=None, stdout=write, stderr=write) as attachment:
             attachment.wait()
+        reader.join()
         os.close(write)
         target.turn()
 

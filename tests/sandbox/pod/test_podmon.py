@@ -429,7 +429,6 @@ def test_a_message_of_an_unknown_type_is_refused(wire: Wire, kind: int) -> None:
     wire.works(3)
 
 
-@pytest.mark.parametrize("flags", [0x100, native.CLONE_NEWNS | 1, 1 << 63, 0x80])
 def test_no_request_about_nobody_or_of_nonsense_brings_podmon_down(wire: Wire) -> None:
     """What needs a child is refused where there is none; fds that come along are closed."""
     pair = socket.socketpair()
@@ -454,6 +453,7 @@ def test_a_child_in_the_cgroup_of_nobody_is_refused(wire: Wire) -> None:
     wire.works(3)
 
 
+@pytest.mark.parametrize("flags", [0x100, native.CLONE_NEWNS | 1, 1 << 63, 0x80])
 def test_clone_flags_that_are_no_namespaces_are_refused(wire: Wire, flags: int) -> None:
     """CLONE_VM (0x100), say, would let the child write into podmon."""
     wire.request("SPAWN", [Exec(("/x",))], clone_flags=flags, id=2)
