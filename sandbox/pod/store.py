@@ -24,7 +24,7 @@ from typing import Any
 
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
-from sandbox.pod import wire
+from sandbox.pod import codec
 from sandbox.pod.paths import pod_log_directory
 from sandbox.pod.slices import Slices
 from sandbox.pod.state import PodRecord, PodState
@@ -101,8 +101,8 @@ class Store:
 
     def _read(self, directory: Path) -> tuple[PodRecord, PodState] | None:
         try:
-            record = wire.decode(PodRecord, json.loads((directory / "pod.json").read_text()))
-            state = wire.decode(PodState, json.loads((directory / "state.json").read_text()))
+            record = codec.decode(PodRecord, json.loads((directory / "pod.json").read_text()))
+            state = codec.decode(PodState, json.loads((directory / "state.json").read_text()))
         except FileNotFoundError:
             self._remove_slice(directory.name)
             self._discard(directory)
@@ -166,7 +166,7 @@ class Store:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(wire.encode(value), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(codec.encode(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def remove_tree(path: Path) -> None:
