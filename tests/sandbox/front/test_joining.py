@@ -120,7 +120,8 @@ def terminal(words: list[str]) -> Iterator[Terminal]:
 
 
 def test_a_shell_on_a_terminal_has_its_size_and_kind_and_follows_it(lab: Lab) -> None:
-    script = "stty size; echo $TERM; trap 'stty size' WINCH; while read x; do echo got $x; done; exit 4"
+    script = "trap 'stty size' WINCH; stty size; echo $TERM; x=; "
+    script += 'until test end = "$x"; do read x && echo got $x; done; exit 4'
     with pod(lab) as target, terminal(command(target, "exec", "sh", "-c", script, i=True, t=True)) as screen:
         screen.until(b"24 80\r\nvt220\r\n")
         assert screen.is_raw()
@@ -129,7 +130,7 @@ def test_a_shell_on_a_terminal_has_its_size_and_kind_and_follows_it(lab: Lab) ->
         screen.until(b"33 101\r\n", poke=b"\n")
         screen.type(b"word\n")
         screen.until(b"got word\r\n")
-        screen.type(b"\x04")  # the end of a terminal's input is a byte, too
+        screen.type(b"end\n")
         screen.until(b"code 4")
         assert screen.end() == 4
 
