@@ -115,7 +115,7 @@ async def main():
     options = json.loads(sys.argv[5])
     async with lab.box(sharing=Sharing(pid=options.pop("shared", False))) as box:
         container = await lab.run(box, sys.argv[4], **options)
-        print(container.number, box.pid, container.pid, flush=True)
+        print(container.number, box.pid, container.pid or 0, flush=True)  # 0: it has ended
         await asyncio.to_thread(sys.stdin.read)
 
 asyncio.run(main())
