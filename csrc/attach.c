@@ -1,6 +1,6 @@
 /*
  * What containers write and read: their output goes to a log and to every attached client, their input comes from
- * attached clients.  See docs/decisions/0006-attach.md.
+ * attached clients.  See docs/decisions/0007-attach.md.
  *
  *   output  a pipe's read end, or a terminal's master      sink  a client's socket that an output goes to
  *   input   a pipe's write end, or a terminal's master     feed  a client's socket that an input comes from

@@ -596,8 +596,6 @@ static int spawn(const struct request *request, const struct sp_spec *spec, stru
 	struct walk walk = { .spec = spec, .fds = request->fds + 1, .root = -1 };
 	int sync[2], cgroup = cgroup_of(request, spec);
 
-	if (cgroup < -1)
-		return cgroup;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync))
 		return -errno;
 	walk.sync = sync[1];
@@ -637,6 +635,11 @@ static void on_spawn(const struct request *request)
 	spec = map_spec(request, &err);
 	if (!spec) {
 		refuse(request, err);
+		return;
+	}
+	if (cgroup_of(request, spec) == -ESRCH) {
+		refuse(request, -ESRCH);
+		unmap_spec(spec);
 		return;
 	}
 	task = new_task(owner, request->message.id);

@@ -100,10 +100,15 @@ class _Relay:
         self._flows.append(_Flow(source, sink, sink))
 
     def start(self) -> None:
-        for flow in self._flows:  # daemons: one that sticks in somebody's blocking fd must not keep the process
-            thread = threading.Thread(target=self._run, args=(flow,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        # A signal that one of the threads took would not wake the main thread, which alone runs handlers.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            for flow in self._flows:  # daemons: one that sticks in somebody's blocking fd must not keep the process
+                thread = threading.Thread(target=self._run, args=(flow,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _run(self, flow: _Flow) -> None:
         try:
@@ -154,7 +159,7 @@ class _Joined:
 
 
 class Program(_Joined):
-    """A program that runs in a container, its streams to be relayed.  Closing this hangs up its terminal, if any."""
+    """A program that runs in a container, its streams to be relayed; closing this hangs up its terminal."""
 
     def __init__(self, client: _Client, relay: _Relay, pidfd: int, terminal: int | None) -> None:
         super().__init__(client, relay)
@@ -287,9 +292,13 @@ def attach(directory: Path, number: int, *, stdin: int | None, stdout: int, stde
         return Attachment(client, relay, number)
 
 
+def _does_not_run() -> WrongState:
+    return WrongState("the container does not run", current="not running", wanted="running")
+
+
 def _not_attached(number: int) -> SandboxError:
     if number == errno.ESRCH:
-        return WrongState("the container does not run", current="ended", wanted="running")
+        return _does_not_run()
     if number == errno.ENXIO:
         return SandboxError("the container's stdin is not open", hint="set stdin: true in the container's manifest")
     if number == errno.EOPNOTSUPP:
@@ -314,7 +323,7 @@ def _pidfd_of(directory: Path, number: int) -> int:
         if "SPAWNED" not in heard and "FAILED" not in heard:
             raise NotFound("container", str(number))
         if "RUNNING" not in heard or "EXITED" in heard or not heard["SPAWNED"]:
-            raise WrongState(f"container {number} does not run", current="not running", wanted="running")
+            raise _does_not_run()
         return heard["SPAWNED"].pop()
     finally:
         client.close()
@@ -359,6 +368,8 @@ def _joined(client: _Client, listed: Sequence[ops.Op]) -> tuple[int, int | None]
                     break
                 case "FAILED":
                     raise ops.failure(listed, index=message.op, call=message.call, number=message.err)
+                case "REFUSED" if message.err == errno.ESRCH:  # it has ended since we looked
+                    raise _does_not_run()
                 case "REFUSED":
                     raise wire.refused(message.err)
                 case "EXITED":

@@ -309,7 +309,7 @@ def test_a_pod_that_never_restarts_ends_with_its_podmon(seedpod: Seedpod) -> Non
 
 
 def test_what_a_podmon_left_that_died_without_an_engine_is_removed_by_the_next(seedpod: Seedpod) -> None:
-    detached(seedpod, seedpod.pod(seedpod.shell("c", FOREVER), seedpod.shell("d", "exit 4")))
+    detached(seedpod, seedpod.pod(seedpod.shell("c", FOREVER), seedpod.shell("d", "exit 4")), wait=False)
     until(seedpod, "web", lambda status: isinstance(status.containers[1].state, Terminated))
     uid = pod_json(seedpod, "web")["metadata"]["uid"]
     kill_engine(seedpod)

@@ -448,8 +448,7 @@ def test_no_request_about_nobody_or_of_nonsense_brings_podmon_down(wire: Wire) -
 def test_a_child_in_the_cgroup_of_nobody_is_refused(wire: Wire) -> None:
     spec = encode([Exec(("/x",))], cgroup_of=77)
     wire.spec(spec.data, id=2)
-    assert wire.heard(2) == ["FAILED"]
-    assert wire.last.err == errno.ESRCH
+    assert wire.refusal(2) == errno.ESRCH
     wire.works(3)
 
 
@@ -778,8 +777,7 @@ def test_a_podmon_that_may_send_no_fd_now_does_not_spin_and_sends_it_later(
         os.close(null)
         wire.message("SUBSCRIBE", id=5)
         assert comes_to_rest(wire.pid)
-        with pytest.raises(BlockingIOError):
-            wire.socket.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        assert not select.select([wire.socket], [], [], 0)[0]
         theirs.close()  # and with it what was under way
         answer = wire.answer()
         assert (TYPES[answer.type], answer.id) == ("READY", 5)
