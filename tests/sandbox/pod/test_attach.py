@@ -186,7 +186,7 @@ def test_a_client_that_goes_changes_nothing(lab: Lab) -> None:
 
 
 def test_an_end_is_told_at_once_though_a_client_has_not_taken_all(lab: Lab) -> None:
-    size = 180_000  # more than its socket holds, less than socket, pipe and one read of podmon's
+    size = 240_000  # more than its socket and one read of podmon's hold, less than those and the pipe
 
     async def test() -> None:
         async with lab.box() as box:
@@ -334,6 +334,24 @@ def test_its_first_process_leads_a_session_whose_terminal_it_is(lab: Lab, sharin
             assert os.major(terminal) == 136
             links = {str(Path(f"/proc/{container.pid}/fd/{fd}").readlink()) for fd in range(3)}
             assert links == {"/dev/pts/0"}
+
+    bounded(test)
+
+
+def test_a_terminal_that_is_not_read_does_not_stop_podmon(lab: Lab) -> None:
+    async def test() -> None:
+        async with lab.box() as box:
+            container = await lab.run(box, "stty raw -echo; echo up; exec sleep 600", tty=True, stdin=True)
+            async with attached(box._podmon, container, STDIN) as (stdin,):
+                while not lab.log():
+                    await output_of(box, container, "true")
+                sending = asyncio.create_task(asyncio.to_thread(stdin.sendall, b"x" * 2_000_000))
+                for _ in range(10):
+                    assert (await output_of(box, container, "true"))[0] == 0
+                assert not sending.done()
+                container.kill()
+                with pytest.raises(OSError, match=r"Broken pipe|reset"):
+                    await sending
 
     bounded(test)
 

@@ -103,6 +103,8 @@ class Wire:
         os.close(root)
         ready = self.answer()
         assert (TYPES[ready.type], ready.id, ready.code) == ("READY", 1, native.PROTOCOL)
+        self.message("REOPEN", id=77)
+        assert self.refusal(77) == errno.ENOENT  # a turn later, in which it has closed what SETUP brought
 
     def send(self, message: bytes, *fds: int) -> None:
         socket.send_fds(self.socket, [message], fds)
@@ -743,9 +745,10 @@ def test_a_podmon_without_an_fd_for_who_connects_does_not_spin_and_takes_him_lat
 ) -> None:
     wire = listening_wire(pod_slice, tmp_path, busybox)
     try:
-        open_now = len(list(Path(f"/proc/{wire.pid}/fd").iterdir()))
+        numbers = {int(fd.name) for fd in Path(f"/proc/{wire.pid}/fd").iterdir()}
+        lowest_free = min(set(range(100)) - numbers)
         _, most = resource.prlimit(wire.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(wire.pid, resource.RLIMIT_NOFILE, (open_now, most))
+        resource.prlimit(wire.pid, resource.RLIMIT_NOFILE, (lowest_free, most))
         client = wire_module.connected(tmp_path)
         client.settimeout(TIMEOUT)
         client.send(native.encode_message(type=native.MESSAGE["SUBSCRIBE"], id=1))

@@ -189,6 +189,19 @@ def test_a_kill_reaches_every_process_of_the_container_and_no_other(lab: Lab, sh
     bounded(test)
 
 
+def test_in_the_hosts_pid_namespace_orphans_are_podmons(lab: Lab) -> None:
+    """Or they would be the host's init's, which need not reap them, and nobody's in the eyes of the pod."""
+
+    async def test() -> None:
+        async with lab.box(sharing=HOST_PID) as box:
+            container = await lab.run(box, "sleep 600 & exit 0")
+            await container.wait()
+            (orphan,) = container.scope.procs()
+            assert status_of(orphan)["PPid"] == str(box.pid)
+
+    bounded(test)
+
+
 # --- the shared pid namespace
 
 
