@@ -31,6 +31,9 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # holds back (it sends at most one per file in 10 ms), and removal itself wakes nobody.
 _LOOK_AGAIN = 0.25
 
+# How the kernel, or `opened`, says that a path does not lead to a cgroup for this process.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG}
+
 _STATFS_BYTES = 256  # more than struct statfs has on any architecture
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -207,11 +210,16 @@ def opened(path: Path) -> Iterator[Directory]:
 
 
 def is_cgroup2(path: Path) -> bool:
-    """Whether `path` is a directory on a cgroup2 filesystem; False too where it cannot be opened."""
+    """Whether `path` is a directory on a cgroup2 filesystem; False too where it is missing or out of reach.
+
+    Raises OSError where that cannot be known: no descriptor is left, or no memory.
+    """
     try:
         with opened(path):
             return True
-    except CgroupError:
+    except CgroupError as error:
+        if error.errno not in _NOT_THERE:
+            raise
         return False
 
 

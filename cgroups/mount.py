@@ -69,7 +69,10 @@ class Layout:
 
 
 def detect() -> Layout:
-    """The layout that this process sees now.  Raises CgroupError only if the mount it found cannot be read."""
+    """The layout that this process sees now.
+
+    Raises CgroupError if the mount it found cannot be read, and OSError if it cannot look: no descriptor is left.
+    """
     mounts = parse_mountinfo(os.fsdecode(Path("/proc/self/mountinfo").read_bytes()))
     v1_controllers = parse_v1_controllers(Path("/proc/self/cgroup").read_text(errors="surrogateescape"))
     # A mount can be hidden by one above it; only the filesystem that the path leads to is asked.

@@ -181,6 +181,8 @@ class Watch:
         """
         answer, self._first = self._first, None
         if answer is None:
+            if self._cancelled:
+                raise EngineEnded
             try:
                 answer = self._connection.next_answer()
             except EngineEnded:

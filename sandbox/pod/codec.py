@@ -8,6 +8,7 @@ an older or a newer one wrote.  Pure.
 from __future__ import annotations
 
 import functools
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -78,6 +79,8 @@ def _decode(kind: Any, data: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _decode_union(typing.get_args(kind), data)
     if origin is tuple:
+        if not isinstance(data, list):
+            raise TypeError(f"{data!r} is not a list")
         return tuple(_decode(typing.get_args(kind)[0], item) for item in data)
     if origin is not None:  # a Mapping
         return {key: _decode(typing.get_args(kind)[1], item) for key, item in data.items()}
@@ -85,9 +88,22 @@ def _decode(kind: Any, data: Any) -> Any:
 
 
 def _plain(kind: Any, data: Any) -> Any:
+    if kind is Any:
+        return data
     if kind is datetime:
-        return datetime.fromisoformat(data)
-    return data if kind is Any else kind(data)  # str, int, bool, Path, an Enum
+        moment = datetime.fromisoformat(data)
+        if moment.tzinfo is None:
+            raise ValueError(f"{data} is a time without its zone")
+        return moment
+    if kind is float:
+        if type(data) not in (int, float) or not math.isfinite(data):
+            raise TypeError(f"{data!r} is not a number")
+        return float(data)
+    if kind in (str, int, bool):
+        if type(data) is not kind:  # not isinstance: a bool is no number here
+            raise TypeError(f"{data!r} is not of type {kind.__name__}")
+        return data
+    return kind(data)  # Path, an Enum
 
 
 def _decode_fields(kind: Any, data: Any) -> Any:
@@ -100,7 +116,10 @@ def _decode_union(kinds: tuple[Any, ...], data: Any) -> Any:
         return None
     known = [kind for kind in kinds if kind is not type(None)]
     if isinstance(data, Mapping) and "is" in data:
-        return _decode(next(kind for kind in known if kind.__name__ == data["is"]), data)
+        named = [kind for kind in known if kind.__name__ == data["is"]]
+        if not named:
+            raise ValueError(f"{data['is']!r} is none of {', '.join(kind.__name__ for kind in known)}")
+        return _decode(named[0], data)
     return _decode(known[0], data)
 
 
@@ -112,7 +131,8 @@ def encode_error(error: SandboxError | OSError) -> dict[str, Any]:
     about = {name: getattr(error, name, None) for name in ("kind", "name", "current", "wanted", "feature", "needs")}
     message = error.message if isinstance(error, SandboxError) else _words(error)
     return {
-        "error": type(error).__name__,
+        # A cgroups.Unsupported is not ours: it has other fields.
+        "error": type(error).__name__ if isinstance(error, SandboxError) else "SandboxError",
         "message": message,
         "hint": getattr(error, "hint", None),
         **{name: value for name, value in about.items() if value is not None},

@@ -41,7 +41,7 @@ def load(root: Path) -> Config:
     """The configuration of a root.  Raises SandboxError for a file that cannot be read as one, whatever is wrong."""
     for path in (root / "config.toml", SYSTEM_FILE):
         try:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError) as error:
@@ -54,7 +54,7 @@ def parse(text: str, file: str) -> Config:
     """The configuration in `text`; `file` is its name in messages."""
     try:
         said = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number too long, arrays too deep: not all are its own
         raise SandboxError(f"{file}: {error}") from None
     values: dict[str, Any] = {}
     for key, value in said.items():
@@ -103,7 +103,11 @@ def _files(value: object) -> int:
 
 
 def _parent(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"(/?[A-Za-z0-9_.@:-]+)*", value) or ".." in value:
+    if (
+        not isinstance(value, str)
+        or not re.fullmatch(r"/?([A-Za-z0-9_.@:-]+(/[A-Za-z0-9_.@:-]+)*)?", value)
+        or ".." in value
+    ):
         raise ValueError('must be a path below the cgroup2 mount, such as "machine.slice"')
     return value.strip("/")
 

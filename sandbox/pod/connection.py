@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from sandbox.pod.paths import LOG_FILE, make_root, socket_path, starting
 
 PROTOCOL = 1
 PATIENCE = 10.0  # seconds in which a running engine is to say that it is there
+MAX_LINE = 64 << 20  # bytes; a request holds manifests, of which each may have 3 MiB
 BLOCK = 1 << 16
 
 
@@ -38,14 +40,17 @@ class Connection:
         self.socket = socket.socket(socket.AF_UNIX)
         self._buffer = b""
         try:
-            self.socket.settimeout(PATIENCE)
+            # The kernel's time limit: with Python's a queue that is full would be an error at once.
+            self._limit_sending(PATIENCE)
             self.socket.connect(str(path))
-            hello = self._receive()
+            self._limit_sending(0)
+            self.socket.settimeout(PATIENCE)
+            hello = self._hello()
             if hello.get("engine") != PROTOCOL:
                 raise SandboxError(
                     f"the engine of {path.parent} is of another version of seedpod", hint="`seedpod agent stop` ends it"
                 )
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             self.socket.close()
             raise SandboxError(
                 f"the engine of {path.parent} does not answer",
@@ -57,6 +62,18 @@ class Connection:
         self.pid: int = hello["pid"]
         self.node_name: str = hello["nodeName"]
         self.socket.settimeout(None)
+
+    def _limit_sending(self, seconds: float) -> None:
+        whole = int(seconds)
+        limit = struct.pack("ll", whole, int((seconds - whole) * 1e6))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+    def _hello(self) -> dict[str, Any]:
+        try:
+            hello = self._receive()
+        except ValueError:
+            hello = None
+        return hello if isinstance(hello, dict) else {}
 
     def close(self) -> None:
         self.socket.close()
@@ -71,6 +88,9 @@ class Connection:
     def ask(self, verb: str, **arguments: Any) -> Any:
         """Ask, and wait for the answer.  Raises what the engine raised."""
         request = json.dumps({"verb": verb, **arguments}, separators=(",", ":"))
+        if len(request) >= MAX_LINE:
+            what = f"what is asked of the engine at once is longer than {MAX_LINE >> 20} MiB"
+            raise SandboxError(what, hint="ask for fewer or smaller pods at a time")
         try:
             self.socket.sendall(request.encode() + b"\n")
         except (BrokenPipeError, ConnectionResetError):
@@ -99,15 +119,17 @@ class Connection:
 
     def _receive(self) -> Any:
         blocks = [self._buffer]
-        while b"\n" not in blocks[-1]:
-            try:
+        try:
+            while b"\n" not in blocks[-1]:
                 data = self.socket.recv(BLOCK)
-            except ConnectionResetError:
-                raise EngineEnded from None
-            if not data:
-                raise EngineEnded
-            blocks.append(data)
-        line, _, self._buffer = b"".join(blocks).partition(b"\n")
+                if not data:
+                    raise EngineEnded
+                blocks.append(data)
+        except ConnectionResetError:
+            raise EngineEnded from None
+        finally:
+            self._buffer = b"".join(blocks)  # a time limit may come in the middle of a line
+        line, _, self._buffer = self._buffer.partition(b"\n")
         return json.loads(line)
 
 

@@ -6,6 +6,7 @@ A record is the file that podmon writes for each child, `name value` a line, wit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,15 +56,20 @@ def unseen(instance: Instance, at: datetime) -> Terminated:
 
 
 def by_record(instance: Instance, records: Path) -> Terminated | None:
-    """The end that podmon wrote down in the directory `records`; None where it wrote none."""
+    """The end that podmon wrote down in the directory `records`; None where it wrote none.
+
+    One that is cut off, as by a power failure, is none.
+    """
     try:
-        lines = (records / instance.id).read_text().splitlines()
-    except FileNotFoundError:
+        lines = (records / instance.id).read_text(errors="replace").splitlines()
+        fields = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
+        return _recorded(instance, fields, records / instance.id)
+    except (FileNotFoundError, KeyError, ValueError):
         return None
-    fields = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
-    finished = wire.time_of(fields["finished_ns"]) or datetime.fromtimestamp(
-        (records / instance.id).stat().st_mtime, UTC
-    )
+
+
+def _recorded(instance: Instance, fields: Mapping[str, int], record: Path) -> Terminated:
+    finished = wire.time_of(fields["finished_ns"]) or datetime.fromtimestamp(record.stat().st_mtime, UTC)
     if fields["type"] == native.MESSAGE["FAILED"]:
         failure = ops.failure((), index=fields["op"], call=fields["call"], number=fields["err"])
         return by_failure(instance, failure, finished)

@@ -17,7 +17,7 @@ from sandbox import manifest
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
 from sandbox.model import Pod
-from sandbox.pod import config, images, planning
+from sandbox.pod import config, images, lifecycle, planning
 from sandbox.pod.joining import Target
 from sandbox.pod.notebook import now
 from sandbox.pod.paths import make_root
@@ -134,8 +134,8 @@ class Engine:
         try:
             for each, pod in fresh:
                 record = PodRecord(each.uid, pod.namespace, pod.name, now(), each.manifest)
-                made.append(record)
                 self.store.add(record, new_state(tuple(container.name for container in pod.containers)))
+                made.append(record)  # one that cannot be added has removed what it made
         except OSError:
             for record in made:
                 self.store.remove(record)
@@ -181,11 +181,8 @@ class Engine:
         worker = self._workers.get(uid)
         if worker is None:
             return
-        seconds = worker.pod.termination_grace_period_seconds if grace is None else grace
-        if worker.status().phase in (Phase.SUCCEEDED, Phase.FAILED):
-            seconds = 0
-        elif seconds <= 0 and not force:
-            seconds = 1
+        finished = worker.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
+        seconds = lifecycle.grace_period(worker.pod, grace, finished=finished, force=force)
         worker.delete(Deletion(now(), seconds, hold=hold, forced=force), at_once=at_once)
         name = (worker.record.namespace, worker.record.name)
         if force and self._names.get(name) is worker:

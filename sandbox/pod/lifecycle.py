@@ -8,7 +8,7 @@ can ask for them yet.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sandbox.model import Pod, RestartPolicy
@@ -17,6 +17,7 @@ from sandbox.status import Terminated
 
 MINIMUM_GRACE = timedelta(seconds=2)  # kubelet's minimumGracePeriodInSeconds (SEMANTICS A34)
 KILL_TIMEOUT = timedelta(seconds=10)  # in which podmon is to report the end of what was killed
+MAX_GRACE = 10 * 365 * 86400  # seconds; a manifest may ask for more than any date can hold
 FIRST_BACK_OFF = 10.0  # seconds (SEMANTICS A21)
 MAX_BACK_OFF = 300.0
 
@@ -94,7 +95,7 @@ def _end(deletion: Deletion, state: PodState, now: datetime) -> Decision:
     if not any(each.runs for each in state.containers):
         return tear_down if deletion.hold else Decision(Remove())
     if state.kill_at is None:
-        return Decision(Stop(now + max(timedelta(seconds=deletion.grace), MINIMUM_GRACE)))
+        return Decision(Stop(now + _at_least(deletion.grace)))
     if now < state.kill_at:
         return Decision(None, state.kill_at)
     if state.killed_at is None:
@@ -139,11 +140,37 @@ def waits(pod: Pod, container: ContainerState, now: datetime, max_back_off: floa
     return container.back_off.seconds if due and due[1] > now and container.back_off else None
 
 
-def shortened(state: PodState, grace: int, now: datetime) -> datetime | None:
-    """When KILL comes once a termination under way is asked for again with another grace: never later (A31)."""
-    if state.kill_at is None:
-        return None
-    return min(state.kill_at, now + max(timedelta(seconds=grace), MINIMUM_GRACE))
+def grace_period(pod: Pod, asked: int | None, *, finished: bool, force: bool) -> int:
+    """The seconds of grace of a deletion that was asked for with `asked`, None being the pod's own (A31, A39)."""
+    if finished:
+        return 0
+    seconds = pod.termination_grace_period_seconds if asked is None else asked
+    if seconds < 0 or (seconds == 0 and not force):
+        return 1
+    return min(seconds, MAX_GRACE)
+
+
+def deleted(state: PodState, deletion: Deletion, now: datetime, *, at_once: bool = False) -> PodState:
+    """The state of a pod that is asked to end, perhaps once more: that may only shorten the grace, so that KILL comes
+    no later than it would have (SEMANTICS A31), or lift `hold`.  `at_once` kills without TERM."""
+    known = state.deletion
+    if known is not None:
+        deletion = Deletion(
+            known.requested,
+            min(known.grace, deletion.grace),
+            hold=known.hold and deletion.hold,
+            forced=known.forced or deletion.forced,
+        )
+    kill_at = state.kill_at
+    if at_once:
+        kill_at = now
+    elif kill_at is not None:
+        kill_at = min(kill_at, now + _at_least(deletion.grace))
+    return replace(state, deletion=deletion, kill_at=kill_at)
+
+
+def _at_least(grace: int) -> timedelta:
+    return max(timedelta(seconds=grace), MINIMUM_GRACE)
 
 
 def exit_code(ends: Iterable[Terminated]) -> int:

@@ -25,7 +25,12 @@ def status(
         creation_timestamp=record.created,
         phase=phase(pod, state),
         containers=tuple(
-            _container(asked, known := state.container(asked.name), *_state(pod, record, known, now, max_back_off))
+            _container(
+                asked,
+                known := state.container(asked.name),
+                # What is to end is not started again, so it is in no back-off either.
+                *_state(record, known, None if deletion else lifecycle.waits(pod, known, now, max_back_off)),
+            )
             for asked in pod.containers
         ),
         manifest=record.manifest,
@@ -50,26 +55,18 @@ def _container(asked: Container, known: ContainerState, state: Shown, last: Term
     )
 
 
-def _state(
-    pod: Pod, record: PodRecord, known: ContainerState, now: datetime, max_back_off: float
-) -> tuple[Shown, Terminated | None]:
-    """The container's state, and the end of the instance before."""
+def _state(record: PodRecord, known: ContainerState, back_off: float | None) -> tuple[Shown, Terminated | None]:
+    """The container's state, and the end of the instance before; `back_off` is the seconds of it, if it is in one."""
     instance = known.instance
     if instance is None:
         return Waiting(CREATING), known.last
     if instance.ended is not None:
-        seconds = None if state_is_final(pod, known) else lifecycle.waits(pod, known, now, max_back_off)
-        if seconds is None:
+        if back_off is None:
             return instance.ended, known.last
-        return Waiting(CRASHING, back_off_message(record, known.name, seconds)), instance.ended
+        return Waiting(CRASHING, back_off_message(record, known.name, back_off)), instance.ended
     if instance.started_at is not None:
         return Running(instance.started_at), known.last
     return Waiting(CREATING), known.last
-
-
-def state_is_final(pod: Pod, known: ContainerState) -> bool:
-    """Whether the container has ended for good."""
-    return known.ended is not None and not lifecycle.restarts(pod.restart_policy, known.ended)
 
 
 def back_off_message(record: PodRecord, container: str, seconds: float) -> str:

@@ -27,13 +27,12 @@ from typing import Any
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.pod import codec
-from sandbox.pod.connection import PROTOCOL
+from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
 from sandbox.pod.paths import PID_FILE, lock_root, make_root, socket_path
 from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of
 
-MAX_LINE = 64 << 20  # bytes; a request holds manifests, of which each may have 3 MiB
 IDLE = 30.0  # seconds without a pod after which an engine that nobody asked to stay ends
 LOCK_TRIES, LOCK_PAUSE = 100, 0.1  # for the lock of an engine that is just ending
 
@@ -61,6 +60,7 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self._quiet.set()
         try:
             if _is_root(writer):
                 await self._serve(reader, writer)
@@ -74,7 +74,8 @@ class Server:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         hello = {"engine": PROTOCOL, "pid": os.getpid(), "nodeName": self._engine.config.node_name}
         await _send(writer, hello)
-        while line := await reader.readline():
+        ahead = b""
+        while line := ahead + await reader.readline():
             answering = asyncio.create_task(self._answer(line, writer))
             # A client asks one thing at a time: what comes meanwhile is its end.
             end = asyncio.create_task(reader.read(1))
@@ -83,8 +84,10 @@ class Server:
                 answering.cancel()
                 await asyncio.gather(answering, return_exceptions=True)
                 return
+            # Or it is quick, has the answer already, and asks for the next thing.
             end.cancel()
-            await asyncio.gather(end, return_exceptions=True)
+            (read,) = await asyncio.gather(end, return_exceptions=True)
+            ahead = read if isinstance(read, bytes) else b""
             await answering
 
     async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
@@ -101,7 +104,7 @@ class Server:
                 await _send(writer, {"answer": self._verbs[request["verb"]](request)})
         except (SandboxError, CgroupError, OSError) as error:
             await _send(writer, codec.encode_error(error))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             await _send(writer, codec.encode_error(SandboxError(f"not a request of ours: {error!r}")))
 
     async def close(self) -> None:
@@ -117,7 +120,10 @@ class Server:
 
     def _delete(self, request: Mapping[str, Any]) -> None:
         options = {name: bool(request.get(name)) for name in ("force", "hold", "at_once")}
-        self._engine.delete(request["uid"], grace=request.get("grace"), **options)
+        grace = request.get("grace")
+        if grace is not None and type(grace) is not int:
+            raise TypeError(f"grace is {grace!r}")
+        self._engine.delete(request["uid"], grace=grace, **options)
 
     def _find(self, request: Mapping[str, Any]) -> str:
         return self._engine.find(request["namespace"], request["name"]).record.uid

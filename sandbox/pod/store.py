@@ -96,13 +96,14 @@ class Store:
                 uids.add(directory.name)
                 yield known
         for uid in self.slices.uids() - uids:
-            self._remove_slice(uid)
+            if not self.directory(uid).exists():  # or it is left alone
+                self._remove_slice(uid)
         self._remove_strange_logs(uids)
 
     def _read(self, directory: Path) -> tuple[PodRecord, PodState] | None:
         try:
-            record = codec.decode(PodRecord, json.loads((directory / "pod.json").read_text()))
-            state = codec.decode(PodState, json.loads((directory / "state.json").read_text()))
+            record = codec.decode(PodRecord, json.loads((directory / "pod.json").read_bytes()))
+            state = codec.decode(PodState, json.loads((directory / "state.json").read_bytes()))
         except FileNotFoundError:
             self._remove_slice(directory.name)
             self._discard(directory)
@@ -166,7 +167,8 @@ class Store:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(codec.encode(value), ensure_ascii=False, separators=(",", ":"))
+    # ASCII alone: whatever a manifest says and whatever the locale is, it can be written.
+    return json.dumps(codec.encode(value), separators=(",", ":"))
 
 
 def remove_tree(path: Path) -> None:

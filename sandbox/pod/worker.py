@@ -83,15 +83,7 @@ class Worker:
 
     def delete(self, deletion: Deletion, *, at_once: bool = False) -> None:
         """End the pod.  A later call may only shorten the grace, or lift `hold` (SEMANTICS A31)."""
-        known = self.state.deletion
-        if known is not None:
-            grace = min(known.grace, deletion.grace)
-            deletion = replace(
-                deletion, requested=known.requested, grace=grace, hold=known.hold and deletion.hold,
-                forced=known.forced or deletion.forced,
-            )  # fmt: skip
-        kill_at = now() if at_once else lifecycle.shortened(self.state, deletion.grace, now())
-        self._book.note(replace(self.state, deletion=deletion, kill_at=kill_at))
+        self._book.note(lifecycle.deleted(self.state, deletion, now(), at_once=at_once))
         self._ending.set()
 
     # ---- the loop ----

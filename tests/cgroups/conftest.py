@@ -7,11 +7,12 @@ test and leaves nothing behind.
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import select
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,35 @@ def as_nobody() -> Callable[[], AbstractContextManager[None]]:
             os.seteuid(0)
 
     return block
+
+
+@pytest.fixture
+def descriptors_left() -> Callable[[int], AbstractContextManager[None]]:
+    """A block in which this process can open only so many more files."""
+
+    @contextmanager
+    def block(count: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        taken: list[int] = []
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (_highest() + 1 + count, hard))
+            with suppress(OSError):  # what is free below the highest
+                while True:
+                    taken.append(os.open("/", os.O_PATH))
+            for fd in taken[len(taken) - count :]:
+                os.close(fd)
+            del taken[len(taken) - count :]
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for fd in taken:
+                os.close(fd)
+
+    return block
+
+
+def _highest() -> int:
+    return max(int(name) for name in os.listdir("/proc/self/fd"))
 
 
 def _clear(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,25 @@ def test_a_directory_of_another_filesystem_is_no_cgroup(tmp_path: Path) -> None:
     assert not files.is_cgroup2(tmp_path)
     assert not files.is_cgroup2(Path("/proc"))
     assert not files.is_cgroup2(tmp_path / "ghost")
+
+
+@pytest.mark.root
+def test_what_a_user_may_not_reach_is_no_cgroup_for_him(
+    tmp_path: Path, as_nobody: Callable[[], AbstractContextManager[None]]
+) -> None:
+    (tmp_path / "shut" / "inner").mkdir(parents=True)
+    (tmp_path / "shut").chmod(0)
+    with as_nobody():
+        assert not files.is_cgroup2(tmp_path / "shut" / "inner")
+
+
+def test_where_no_descriptor_is_left_nothing_is_said_of_the_path(
+    descriptors_left: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    for left in (0, 1):
+        with descriptors_left(left), pytest.raises(OSError, match="Too many open files") as caught:
+            files.is_cgroup2(Path("/proc"))
+        assert caught.value.errno == errno.EMFILE
 
 
 def test_a_symlink_to_itself_is_refused_and_not_chased(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -120,6 +123,21 @@ def test_a_controller_that_is_missing_comes_with_its_cure() -> None:
     assert "cgroup_no_v1=blkio" in (hybrid.why_not("io") or "")
     assert "/cg/cgroup.controllers" in (hybrid.why_not("misc") or "")
     assert "not mounted" in (Layout(None, False, (), ()).why_not("memory") or "")
+
+
+def test_a_host_is_not_without_cgroups_because_a_process_has_no_descriptor_left(
+    descriptors_left: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    """Whatever the number of descriptors that are left: the layout, or what is wrong."""
+    layout = detect()
+    for left in range(6):
+        with descriptors_left(left):
+            try:
+                found = detect()
+            except OSError as error:
+                assert error.errno == errno.EMFILE
+            else:
+                assert found == layout
 
 
 def test_this_host_is_described_as_its_files_say() -> None:

@@ -1,132 +1,409 @@
+"""What stands on disk, at every point where the engine may be killed."""
+
 from __future__ import annotations
 
+import errno
+import json
 import os
 import subprocess
 import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cgroups import Cgroup
-from sandbox.errors import AlreadyExists, KernelError
-from sandbox.model import Pod
+from sandbox.errors import SandboxError
+from sandbox.pod import store as module
+from sandbox.pod.paths import make_root
 from sandbox.pod.slices import Slices
-from sandbox.pod.store import Store
+from sandbox.pod.state import Deletion, PodRecord, PodState
+from sandbox.pod.store import Store, is_uid, remove_tree, write_file
+from tests.sandbox.pod.values import NOON, UID, a_manifest, a_record, a_state, ended, running
 
-pytestmark = pytest.mark.root
-
-
-def test_a_claim_has_a_uid_a_directory_and_a_slice_of_its_own(root: Path, no_leaks: None) -> None:
-    """# A12"""
-    store = Store(root, pytest.fail)
-    one, two = store.claim(Pod("one")), store.claim(Pod("two"))
-    assert one.uid != two.uid
-    assert one.directory != two.directory
-    assert one.pod_slice.path != two.pod_slice.path
-    store.release(one)
-    assert not one.directory.exists()
-    assert not one.pod_slice.path.exists()
-    assert two.pod_slice.path.exists()
-    store.release(two)
-    assert not two.pod_slice.path.parent.exists(), "the parents go with the last pod"
+OTHER = "1b7a2f34-9c1d-4e5f-8a6b-0123456789ab"
+IDENTITY = "b" * 64
 
 
-def test_a_name_is_free_again_after_release_and_its_uid_is_new(root: Path, no_leaks: None) -> None:
-    """# A12, A14"""
-    store = Store(root, pytest.fail)
-    first = store.claim(Pod("web"))
-    with pytest.raises(AlreadyExists, match='pods "web" already exists'):
-        store.claim(Pod("web"))
-    store.release(first)
-    second = store.claim(Pod("web"))
-    assert second.uid != first.uid
-    store.release(second)
+class FakeSlices:
+    """Slices that are only names."""
+
+    def __init__(self, *uids: str) -> None:
+        self.there = set(uids)
+        self.removed: list[str] = []
+
+    def uids(self) -> set[str]:
+        return set(self.there)
+
+    def remove(self, uid: str) -> None:
+        self.removed.append(uid)
+        self.there.discard(uid)
 
 
-def test_the_same_name_in_another_namespace_is_another_pod(root: Path, no_leaks: None) -> None:
-    store = Store(root, pytest.fail)
-    claims = [store.claim(Pod("web", namespace=namespace)) for namespace in ("a", "b")]
-    for claim in claims:
-        store.release(claim)
+@pytest.fixture
+def slices() -> FakeSlices:
+    return FakeSlices()
 
 
-def test_what_a_dead_owner_left_is_removed_by_the_next_claim(root: Path, no_leaks: None) -> None:
-    store = Store(root, pytest.fail)
-    dead = store.claim(Pod("web"))
-    (dead.directory / "volumes").mkdir()
-    dead.pod_slice.create_child("left.scope")
-    os.close(dead.lock)
-    store.release(store.claim(Pod("web")))
-    assert not dead.directory.exists()
-    assert not dead.pod_slice.path.exists()
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
 
 
-def test_a_directory_that_was_never_finished_is_removed_too(root: Path, no_leaks: None) -> None:
-    """Its owner was killed between mkdir and the record."""
-    store = Store(root, pytest.fail)
-    half = root / "pods" / str(uuid.uuid4())
+@pytest.fixture
+def store(tmp_path: Path, slices: FakeSlices, warnings: list[str]) -> Store:
+    make_root(tmp_path)
+    return Store(tmp_path, slices, warnings.append)  # type: ignore[arg-type]
+
+
+def everything_below(path: Path) -> list[str]:
+    return sorted(str(each.relative_to(path)) for each in path.rglob("*"))
+
+
+# ---- a pod's life on disk ----
+
+
+def test_what_was_added_is_loaded_and_what_was_saved_last_counts(store: Store) -> None:  # A12
+    store.add(a_record(), a_state())
+    later = a_state(ended(code=3), deletion=Deletion(NOON, 5))
+    store.save(UID, later)
+    assert list(store.load()) == [(a_record(), later)]
+
+
+def test_a_pod_is_found_by_its_uid_and_two_of_one_name_do_not_meet(store: Store) -> None:  # A12, A14, A40
+    store.add(a_record(), a_state())
+    store.add(a_record(OTHER), a_state(running()))
+    store.remove(a_record())
+    assert list(store.load()) == [(a_record(OTHER), a_state(running()))]
+    assert store.logs(a_record(OTHER)).is_dir()
+
+
+def test_a_removed_pod_leaves_nothing_and_can_be_removed_again(store: Store, slices: FakeSlices) -> None:
+    before = everything_below(store.root)
+    store.add(a_record(), a_state())
+    (store.sandbox_directory(UID) / "containers" / IDENTITY / "upper").mkdir(parents=True)
+    for _ in range(2):
+        store.remove(a_record())
+        assert everything_below(store.root) == before
+    assert slices.removed == [UID, UID]
+
+
+def test_a_sandbox_goes_and_the_pods_files_stay(store: Store) -> None:
+    store.add(a_record(), a_state())
+    (store.directory(UID) / "volumes" / "data").mkdir(parents=True)
+    (store.sandbox_directory(UID) / "records").mkdir(parents=True)
+    for _ in range(2):
+        store.remove_sandbox(UID)
+    assert sorted(path.name for path in store.directory(UID).iterdir()) == ["pod.json", "state.json", "volumes"]
+
+
+def test_a_layer_goes_with_the_record_of_its_end_and_no_other(store: Store) -> None:
+    store.add(a_record(), a_state())
+    sandbox = store.sandbox_directory(UID)
+    for identity in (IDENTITY, "c" * 64):
+        (sandbox / "containers" / identity / "upper").mkdir(parents=True)
+        (sandbox / "records").mkdir(exist_ok=True)
+        (sandbox / "records" / identity).write_text("")
+    for _ in range(2):
+        store.remove_layer(UID, IDENTITY)
+    assert [path.name for path in (sandbox / "containers").iterdir()] == ["c" * 64]
+    assert [path.name for path in (sandbox / "records").iterdir()] == ["c" * 64]
+
+
+def test_the_logs_of_two_instances_are_kept(store: Store) -> None:
+    store.add(a_record(), a_state())
+    directory = store.logs(a_record()) / "app"
+    for name in ("0.log", "1.log", "1.log.20260101-120000", "2.log", "3.log", "10.log", "notes.log", "x"):
+        (directory / name).write_text("")
+    store.remove_old_logs(a_record(), "app", 3)
+    assert {path.name for path in directory.iterdir()} == {"2.log", "3.log", "10.log", "notes.log", "x"}
+
+
+@pytest.mark.parametrize("text", ["ü €", "\ud800", "\x00\x7f\u2028", "😀"])
+def test_whatever_a_manifest_says_can_be_written_whatever_the_locale_is(store: Store, text: str) -> None:
+    record = replace(a_record(), manifest={"metadata": {"annotations": {text: text}}})
+    store.add(record, a_state())
+    assert list(store.load()) == [(record, a_state())]
+    assert (store.directory(UID) / "pod.json").read_bytes().isascii()
+
+
+# ---- a killed engine ----
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing of ours runs after it."""
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Have the process be killed before the `step`th thing that it does to the file system."""
+    steps = iter(range(1000))
+
+    def before(call: Callable[..., Any]) -> Callable[..., Any]:
+        def maybe(*arguments: Any, **options: Any) -> Any:
+            if next(steps) >= step:
+                raise Killed
+            return call(*arguments, **options)
+
+        return maybe
+
+    for name in ("mkdir", "write_text", "rename", "unlink"):
+        monkeypatch.setattr(Path, name, before(getattr(Path, name)))
+    monkeypatch.setattr(module, "remove_tree", before(module.remove_tree))
+
+
+STEPS = 12  # more than any of these take
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_an_engine_killed_while_it_adds_a_pod_leaves_it_whole_or_not_at_all(
+    store: Store, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything_below(store.root)
+    with monkeypatch.context() as patch:
+        killed_at(patch, step)
+        try:
+            store.add(a_record(), a_state())
+        except Killed:
+            pass
+        else:
+            assert step > 5
+    known = list(store.load())
+    assert known in ([], [(a_record(), a_state())])
+    if not known:
+        assert everything_below(store.root) == before
+    store.remove(a_record())
+    assert everything_below(store.root) == before
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_an_engine_killed_while_it_saves_a_state_leaves_the_old_or_the_new(
+    store: Store, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = a_state(), a_state(running())
+    store.add(a_record(), old)
+    with monkeypatch.context() as patch:
+        killed_at(patch, step)
+        try:
+            store.save(UID, new)
+        except Killed:
+            pass
+    ((_, known),) = store.load()
+    assert known == (old if step < 2 else new)
+    store.save(UID, new)
+    assert sorted(path.name for path in store.directory(UID).iterdir()) == ["pod.json", "state.json"]
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_an_engine_killed_while_it_removes_a_pod_leaves_the_pod_or_nothing_after_the_next(
+    store: Store, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything_below(store.root)
+    store.add(a_record(), a_state())
+    with monkeypatch.context() as patch:
+        killed_at(patch, step)
+        try:
+            store.remove(a_record())
+        except Killed:
+            pass
+    for record, _ in store.load():
+        store.remove(record)  # its deletion stands in its state
+    assert everything_below(store.root) == before
+
+
+# ---- failures ----
+
+
+@pytest.mark.parametrize("file", ["state.json", "pod.json"])
+def test_a_pod_that_cannot_be_written_leaves_nothing(store: Store, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = everything_below(store.root)
+
+    def full(path: Path, data: str) -> None:
+        if path.name == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write_file(path, data)
+
+    monkeypatch.setattr(module, "write_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.add(a_record(), a_state())
+    assert everything_below(store.root) == before
+
+
+def test_a_uid_that_is_taken_is_an_error_and_touches_nothing(store: Store) -> None:
+    store.add(a_record(), a_state(running()))
+    with pytest.raises(FileExistsError):
+        store.add(a_record(name="other"), a_state())
+    assert list(store.load()) == [(a_record(), a_state(running()))]
+
+
+def test_a_file_that_could_not_be_written_keeps_what_it_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.json"
+    write_file(path, "old")
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="No space"):
+        write_file(path, "new")
+    assert [each.name for each in tmp_path.iterdir()] == ["state.json"]
+    assert path.read_text() == "old"
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:40]),
+    "zeros": lambda path: path.write_bytes(b"\0" * 200),
+    "other": lambda path: path.write_text("[]"),
+    "strange": lambda path: path.write_text('{"containers":[{"name":"a","instance":{"is":"Elsewhere"}}]}'),
+    "latin": lambda path: path.write_bytes(b'{"uid":"\xe9"}'),
+}
+
+
+@pytest.mark.parametrize("file", ["pod.json", "state.json"])
+@pytest.mark.parametrize("how", UNREADABLE)
+def test_a_pod_whose_state_cannot_be_read_is_left_alone_and_stops_nobody(
+    store: Store, slices: FakeSlices, warnings: list[str], file: str, how: str
+) -> None:  # A13
+    store.add(a_record(), a_state())
+    store.add(a_record(OTHER), a_state())
+    slices.there = {UID, OTHER}
+    UNREADABLE[how](store.directory(UID) / file)
+    before = everything_below(store.root)
+    assert [record.uid for record, _ in store.load()] == [OTHER]
+    assert everything_below(store.root) == before
+    assert slices.removed == [], "what of it still runs is left alone too"
+    assert len(warnings) == 1
+    assert f"pod {UID} is left alone: its state cannot be read: " in warnings[0]
+
+
+def test_what_is_no_pod_is_left_alone(store: Store) -> None:
+    (store.root / "pods" / "README").write_text("")
+    (store.root / "pods" / "lost+found").mkdir()
+    (store.root / "logs" / "README").write_text("")
+    assert list(store.load()) == []
+    assert {path.name for path in (store.root / "pods").iterdir()} == {"README", "lost+found"}
+    assert (store.root / "logs" / "README").exists()
+
+
+def test_a_slice_without_a_pod_is_removed(store: Store, slices: FakeSlices) -> None:
+    """As after a kill and `rm -rf` of the pod's directory."""
+    slices.there = {UID, OTHER}
+    store.add(a_record(), a_state())
+    list(store.load())
+    assert slices.removed == [OTHER]
+
+
+def test_logs_without_a_pod_are_removed(store: Store) -> None:
+    strange = store.root / "logs" / f"default_web_{OTHER}"
+    strange.mkdir()
+    store.add(a_record(), a_state())
+    list(store.load())
+    assert not strange.exists()
+    assert store.logs(a_record()).exists()
+
+
+@pytest.mark.root
+def test_what_cannot_be_removed_is_a_warning_and_stops_nobody(store: Store, warnings: list[str]) -> None:
+    store.add(a_record(), a_state())
+    half = store.directory(OTHER)
     half.mkdir()
-    store.release(store.claim(Pod("web")))
+    (half / "stuck").write_text("")
+    subprocess.run(["chattr", "+i", half / "stuck"], check=True)
+    try:
+        assert [record.uid for record, _ in store.load()] == [UID]
+    finally:
+        subprocess.run(["chattr", "-i", half / "stuck"], check=True)
+    assert len(warnings) == 1
+    assert OTHER in warnings[0] and "Operation not permitted" in warnings[0]
+    list(store.load())
     assert not half.exists()
 
 
-def test_a_slice_that_cannot_be_made_leaves_no_directory(
-    root: Path, no_leaks: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store(root, pytest.fail)
-
-    def refuse(self: Slices, uid: str) -> Cgroup:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Slices, "create", refuse)
-    with pytest.raises(OSError, match="No space left"):
-        store.claim(Pod("web"))
-    assert list((root / "pods").iterdir()) == []
-
-
-def test_a_root_below_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(KernelError, match="make the root directory"):
-        Store(tmp_path / "file" / "root", pytest.fail)
+def test_a_tree_deeper_than_a_path_can_name_is_removed(tmp_path: Path) -> None:
+    top = tmp_path / "tree"
+    top.mkdir()
+    fd = os.open(top, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    remove_tree(top)
+    assert not top.exists()
 
 
+def test_a_tree_that_is_gone_meanwhile_is_an_end_too(tmp_path: Path) -> None:
+    remove_tree(tmp_path / "ghost")
+
+
+def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "link").symlink_to("target")
+    remove_tree(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        (UID, True),
+        (str(uuid.uuid4()), True),
+        (UID.upper(), False),
+        (UID.replace("-", ""), False),
+        (f"{{{UID}}}", False),
+        ("..", False),
+        ("", False),
+        (f"{UID}/..", False),
+    ],
+)
+def test_a_uid_is_a_plain_name(name: str, good: bool) -> None:
+    assert is_uid(name) is good
+
+
+# ---- slices ----
+
+
+@pytest.mark.root
 def test_other_roots_have_other_slices_and_the_usual_one_the_plain_name(tmp_path: Path) -> None:
     names = {Slices(path).name for path in (tmp_path, tmp_path / "a", Path("/var/lib/seedpod"))}
     assert len(names) == 3
     assert Slices(Path("/var/lib/seedpod")).name == "seedpod.slice"
 
 
-def test_what_is_no_pod_is_left_alone(root: Path, no_leaks: None) -> None:
-    store = Store(root, pytest.fail)
-    (root / "pods" / "README").write_text("")
-    store.release(store.claim(Pod("web")))
-    (root / "pods" / "README").unlink()
+@pytest.fixture
+def real(root: Path, no_leaks: None) -> Iterator[Slices]:
+    slices = Slices(root)
+    yield slices
+    for uid in slices.uids():
+        slices.remove(uid)
+    slices.remove_parents()
 
 
-def test_a_slice_whose_directory_somebody_removed_is_removed(root: Path, no_leaks: None) -> None:
-    """As after a kill and `rm -rf` of the root."""
-    store = Store(root, pytest.fail)
-    lost = store.claim(Pod("lost"))
-    os.close(lost.lock)
-    (lost.directory / "pod.json").unlink()
-    lost.directory.rmdir()
-    store.release(store.claim(Pod("web")))
-    assert not lost.pod_slice.path.exists()
+@pytest.mark.root
+def test_each_pod_has_a_slice_and_the_parents_go_with_the_last(real: Slices) -> None:  # A12
+    for uid in (UID, OTHER):
+        real.create(uid)
+    assert real.uids() == {UID, OTHER}
+    real.remove(UID)
+    real.remove_parents()
+    assert real.uids() == {OTHER}
+    for _ in range(2):
+        real.remove(OTHER)
+    real.remove_parents()
+    assert not real.path(OTHER).parent.parent.exists()
 
 
-def test_what_cannot_be_removed_is_a_warning_and_stops_nobody(root: Path, no_leaks: None) -> None:
-    warnings: list[str] = []
-    store = Store(root, warnings.append)
-    dead = store.claim(Pod("dead"))
-    stuck = dead.directory / "stuck"
-    stuck.write_text("")
-    subprocess.run(["chattr", "+i", stuck], check=True)
-    os.close(dead.lock)
-    store.release(store.claim(Pod("web")))
-    assert len(warnings) == 1
-    assert dead.uid in warnings[0]
-    assert "Operation not permitted" in warnings[0]
-    subprocess.run(["chattr", "-i", stuck], check=True)
-    store.release(store.claim(Pod("web")))
-    assert len(warnings) == 1
-    assert not dead.directory.exists()
+def test_the_record_that_is_written_is_the_manifest_as_it_was(store: Store) -> None:
+    record: PodRecord = replace(a_record(), manifest=a_manifest(restartPolicy="Never"))
+    state: PodState = a_state()
+    store.add(record, state)
+    assert json.loads((store.directory(UID) / "pod.json").read_text())["manifest"] == a_manifest(restartPolicy="Never")
+
+
+def test_an_error_of_removal_says_what_rm_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = subprocess.CompletedProcess((), 1, "", "rm: cannot remove 'x': Device or resource busy\nmore\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: busy)
+    with pytest.raises(SandboxError, match="^rm: cannot remove 'x': Device or resource busy$"):
+        remove_tree(tmp_path / "ghost")
