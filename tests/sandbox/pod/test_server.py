@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sandbox.errors import AlreadyExists, NotFound, SandboxError
-from sandbox.pod import report, server
+from sandbox.pod import codec, report, server
 from sandbox.pod.config import Config
 from sandbox.pod.connection import PROTOCOL
 from sandbox.pod.engine import Wanted
