@@ -120,6 +120,7 @@ def pod_slice(root: Path, no_leaks: None) -> Iterator[cgroups.Cgroup]:
     slices = Slices(root)
     yield slices.create("test")
     slices.remove("test")
+    slices.remove_parents()
 
 
 @pytest.fixture(scope="session")
