@@ -123,7 +123,7 @@ def with_value(path: tuple[str | int, ...], value: object) -> Any:
 )
 def test_a_value_of_another_type_is_refused_and_not_bent(path: tuple[str | int, ...], value: object) -> None:
     wire.decode(PodState, SOUND)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         wire.decode(PodState, with_value(path, value))
 
 
@@ -144,7 +144,7 @@ def test_a_field_that_an_older_engine_did_not_write_has_its_default() -> None:
 
 
 def test_a_missing_field_without_a_default_names_itself() -> None:
-    with pytest.raises(ValueError, match="not a Instance: .*number"):
+    with pytest.raises(ValueError, match=r"not a Instance: .*number"):
         wire.decode(Instance, {"id": "a" * 64, "attempt": 0})
 
 
