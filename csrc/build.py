@@ -20,9 +20,10 @@ from setuptools.errors import CompileError
 
 HERE = Path(__file__).parent
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-PODMON_SOURCES = ["podmon.c", "child.c", "log.c"]
+EXTENSION_SOURCES = ["spawn.c", "pump.c"]
+PODMON_SOURCES = ["podmon.c", "connection.c", "attach.c", "child.c", "log.c"]
 PODMON = "sandbox/linux/podmon"
-HEADERS = ["spawn.h", "sys.h", "child.h", "log.h"]
+HEADERS = ["spawn.h", "sys.h", "child.h", "log.h", "podmon.h"]
 
 
 def make_ffi() -> FFI:
@@ -81,7 +82,7 @@ class build_ext(_build_ext):
         work.mkdir(parents=True, exist_ok=True)
         generated = work / "_native.c"
         make_ffi().emit_c_code(str(generated))
-        ext.sources = [str(generated), str(HERE / "spawn.c")]
+        ext.sources = [str(generated), *(str(HERE / name) for name in EXTENSION_SOURCES)]
         ext.include_dirs = [str(HERE)]
         ext.depends = [str(HERE / name) for name in HEADERS]
         ext.extra_compile_args = ["-O2", "-std=gnu11"]

@@ -29,6 +29,8 @@
 #define UNSET ((uint32_t)~0u)
 #define KERNEL_SIGNALS 64
 
+enum { TTY_KEPT = 1, TTY_CONTROLS = 2 };	/* flags of SP_OP_TTY: podmon keeps its master; it is the controlling one */
+
 /* Record which call is being made, make it, give back its result or -errno. */
 #define TRY(walk, name, made) ((walk)->call = SP_CALL_##name, or_errno(made))
 
@@ -200,15 +202,21 @@ static int copy_mount(struct walk *walk, int dirfd, const char *path, uint64_t a
 
 /* --- the ops, in the order of enum sp_op_kind ---------------------------------------------------------- */
 
-/* With a mount namespace comes its root: what later ops look up is then below that. */
+/* From here on targets are looked up below `path`. */
+static int root_at(struct walk *walk, const char *path)
+{
+	if (walk->root >= 0)
+		close(walk->root);
+	walk->root = TRY(walk, OPENAT, open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+	return walk->root < 0 ? walk->root : 0;
+}
+
+/* With a mount namespace comes its root. */
 static int op_setns(struct walk *walk, const struct sp_op *op)
 {
 	int err = TRY(walk, SETNS, setns(fd_of(walk, op), (int)op->a));
 
-	if (err || !(op->a & CLONE_NEWNS) || walk->root >= 0)
-		return err;
-	walk->root = TRY(walk, OPENAT, open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-	return walk->root < 0 ? walk->root : 0;
+	return err || !(op->a & CLONE_NEWNS) ? err : root_at(walk, "/");
 }
 
 static int op_unshare(struct walk *walk, const struct sp_op *op)
@@ -301,16 +309,15 @@ static int op_propagation(struct walk *walk, const struct sp_op *op)
 }
 
 /* Attach the rootfs where it can be pivoted to.  Submounts go onto it only then: older kernels refuse to mount
- * on a detached tree. */
+ * on a detached tree.  Without an fd the rootfs is what is there. */
 static int op_root(struct walk *walk, const struct sp_op *op)
 {
-	int err = TRY(walk, MOVE_MOUNT, sys_move_mount(fd_of(walk, op), "", AT_FDCWD, string(walk, op->s1),
-						       MOVE_MOUNT_F_EMPTY_PATH));
+	int err = 0;
 
-	if (err)
-		return err;
-	walk->root = TRY(walk, OPENAT, openat(AT_FDCWD, string(walk, op->s1), O_PATH | O_DIRECTORY | O_CLOEXEC));
-	return walk->root < 0 ? walk->root : 0;
+	if (op->fd != SP_NO_FD)
+		err = TRY(walk, MOVE_MOUNT, sys_move_mount(fd_of(walk, op), "", AT_FDCWD, string(walk, op->s1),
+							   MOVE_MOUNT_F_EMPTY_PATH));
+	return err ? err : root_at(walk, string(walk, op->s1));
 }
 
 /* pivot_root(".", ".") puts the old root on top of the new one, whence it is detached (pivot_root(2), Notes). */
@@ -495,26 +502,42 @@ static int report_fd(struct walk *walk, const struct report *report, int fd)
 	return TRY(walk, SEND, sys_send(walk->sync, report, sizeof *report, fd, 0));
 }
 
-/* A new terminal of the container's own devpts becomes fds 0 to 2; its master goes to podmon.  The peer is opened
- * through the master, so no name in the container's /dev is trusted. */
+/* A new terminal of `rows` and columns, its master in *master; the peer or -errno.  The peer is opened through the
+ * master, so no name in the container's /dev is trusted. */
+static int open_terminal(struct walk *walk, const struct sp_op *op, int *master)
+{
+	const struct winsize size = { .ws_row = (unsigned short)op->a, .ws_col = (unsigned short)op->b };
+	int err, unlock = 0;
+
+	/* Non-blocking where podmon is to keep it: the open file description is then podmon's alone. */
+	*master = open_in_root(walk, "/dev/ptmx",
+			       O_RDWR | O_NOCTTY | (op->flags & TTY_KEPT ? O_NONBLOCK : 0));
+	if (*master < 0)
+		return *master;
+	err = TRY(walk, IOCTL, ioctl(*master, TIOCSPTLCK, &unlock));
+	if (!err)
+		err = TRY(walk, IOCTL, ioctl(*master, TIOCSWINSZ, &size));
+	return err ? err : TRY(walk, IOCTL, ioctl(*master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+}
+
+/* A new terminal of the container's own devpts becomes fds 0 to 2; its master goes to podmon. */
 static int op_tty(struct walk *walk, const struct sp_op *op)
 {
 	struct report report = { .type = REPORT_TERMINAL };
-	int err, peer, unlock = 0, master = open_in_root(walk, "/dev/ptmx", O_RDWR | O_NOCTTY);
+	int master, err, peer = open_terminal(walk, op, &master);
 
-	(void)op;
-	if (master < 0)
-		return master;
-	err = TRY(walk, IOCTL, ioctl(master, TIOCSPTLCK, &unlock));
-	peer = err ? err : TRY(walk, IOCTL, ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
-	for (int fd = 0; peer >= 0 && !err && fd <= 2; fd++)
-		err = TRY(walk, DUP3, dup3(peer, fd, 0)) < 0 ? -errno : 0;
-	if (peer >= 0 && !err)
+	err = peer < 0 ? peer : 0;
+	for (int fd = 0; err >= 0 && fd <= 2; fd++)
+		err = TRY(walk, DUP3, dup3(peer, fd, 0));
+	if (err >= 0 && op->flags & TTY_CONTROLS)
+		err = TRY(walk, IOCTL, ioctl(0, TIOCSCTTY, 0));
+	if (err >= 0)
 		err = report_fd(walk, &report, master);
 	if (peer >= 0)
 		close(peer);
-	close(master);
-	return peer < 0 ? peer : err < 0 ? err : 0;
+	if (master >= 0)
+		close(master);
+	return err < 0 ? err : 0;
 }
 
 /* The last step into a container's pid namespace, which setns gives to children only: a sibling goes on with the
@@ -606,6 +629,25 @@ static int close_all_but_sync(struct walk *walk)
 	return TRY(walk, CLOSE_RANGE, sys_close_range(4, UNSET, 0));
 }
 
+/* PID 1 of a pid namespace that containers share.  It has nothing and does nothing: ignored SIGCHLDs reap whatever the
+ * kernel makes its child, sigaction(2), and a process 1 is sent no signal from inside that it has no handler for. */
+static int op_reap(struct walk *walk, const struct sp_op *op)
+{
+	static const uint64_t ignore[4] = { 1 };	/* the kernel's struct sigaction: SIG_IGN */
+	struct report report = { .type = REPORT_EXEC };
+	int err = TRY(walk, SEND, send(walk->sync, &report, sizeof report, MSG_NOSIGNAL));	/* not in podmon itself */
+
+	(void)op;
+	if (err >= 0)
+		err = TRY(walk, SIGACTION, syscall(SYS_rt_sigaction, SIGCHLD, ignore, NULL, KERNEL_SIGNALS / 8));
+	if (err < 0)
+		return err;
+	prctl(PR_SET_NAME, "podmon:reaper", 0, 0, 0);
+	sys_close_range(0, UNSET, 0);	/* the socket too, which says that it reaps */
+	for (;;)
+		pause();
+}
+
 static int op_exec(struct walk *walk, const struct sp_op *op)
 {
 	struct report report = { .type = REPORT_EXEC };
@@ -647,7 +689,7 @@ static const struct {
 	[SP_OP_HOSTNAME] = { op_hostname, S1 },
 	[SP_OP_LINK_UP] = { op_link_up, S1 },
 	[SP_OP_PROPAGATION] = { op_propagation, S1 },
-	[SP_OP_ROOT] = { op_root, FD | S1 },
+	[SP_OP_ROOT] = { op_root, S1 },
 	[SP_OP_PIVOT] = { op_pivot, ROOT },
 	[SP_OP_MOUNT] = { op_mount, ROOT | S1 | S2 | LIST3 },
 	[SP_OP_ATTACH] = { op_attach, ROOT | FD | S1 },
@@ -664,6 +706,7 @@ static const struct {
 	[SP_OP_CAPS] = { op_caps, 0 },
 	[SP_OP_TTY] = { op_tty, ROOT },
 	[SP_OP_FORK] = { op_fork, 0 },
+	[SP_OP_REAP] = { op_reap, 0 },
 	[SP_OP_EXEC] = { op_exec, LIST1 | LIST2 },
 };
 
@@ -730,12 +773,12 @@ int spec_check(const void *data, size_t size, uint32_t nfds)
 	    sizeof *spec + spec->nops * sizeof *op + spec->strings != size)
 		return -EINVAL;
 	if (!fd_check(spec->cgroup, nfds) || !fd_check(spec->listener, nfds) || !fd_check(spec->records, nfds) ||
-	    !fd_check(spec->log_dir, nfds) || !fd_check(spec->log_stdout, nfds) || !fd_check(spec->log_stderr, nfds))
+	    !fd_check(spec->log_dir, nfds) || !fd_check(spec->log_stdout, nfds) || !fd_check(spec->log_stderr, nfds) ||
+	    !fd_check(spec->stdin_pipe, nfds))
 		return -EINVAL;
 	if (spec->log_name >= spec->strings || spec->record_name >= spec->strings)
 		return -EINVAL;
-	if (spec->log_dir != SP_NO_FD &&
-	    (!spec->log_name || !spec->log_files || spec->log_stdout == SP_NO_FD || spec->log_stderr == SP_NO_FD))
+	if (spec->log_dir != SP_NO_FD && (!spec->log_name || !spec->log_files))
 		return -EINVAL;
 	op = ops_of(spec);
 	strings = (const char *)(op + spec->nops);
@@ -766,10 +809,11 @@ int walk_ops(struct walk *walk)
 	return 0;
 }
 
-/* What of a spec's fds is for podmon alone: the cgroup, which clone3 has used, and the log. */
+/* What of a spec's fds is for podmon alone: the cgroup, which clone3 has used, the log, and the other end of stdin. */
 static bool is_podmons(const struct sp_spec *spec, int32_t index)
 {
-	return index == spec->cgroup || index == spec->log_dir || index == spec->log_stdout || index == spec->log_stderr;
+	return index == spec->cgroup || index == spec->log_dir || index == spec->log_stdout ||
+	       index == spec->log_stderr || index == spec->stdin_pipe;
 }
 
 /* Close every fd but 0 to 2, the socket to podmon and those that the ops use: no other container's mounts, logs or

@@ -20,7 +20,8 @@ struct walk {
 };
 
 /* What a child tells podmon through its socket.  The socket closing says that execve worked.  With JOINED comes the
- * pidfd of the process that goes on in the child's place, with TERMINAL a terminal's master. */
+ * pidfd of the process that goes on in the child's place, with TERMINAL a terminal's master.  EXEC: nothing but execve
+ * (or reaping) is left. */
 enum report_type { REPORT_AT_GATE = 1, REPORT_JOINED, REPORT_TERMINAL, REPORT_EXEC, REPORT_FAILED };
 
 /* What podmon answers to JOINED: beyond every gate that others may open. */
@@ -43,7 +44,7 @@ int spec_check(const void *data, size_t size, uint32_t nfds);
 const char *spec_string(const struct sp_spec *spec, uint32_t offset);
 
 /* Walk every op in order.  0, or -errno with walk->op and walk->call telling where; does not return from
- * an SP_OP_EXEC that works. */
+ * an SP_OP_EXEC that works, nor from SP_OP_REAP. */
 int walk_ops(struct walk *walk);
 
 /* The whole life of a container's first process up to execve.  Never returns. */

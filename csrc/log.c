@@ -24,7 +24,7 @@
 
 static char input[LINE_MAX_PIECE + READ_SIZE];
 static char output[2 * (LINE_MAX_PIECE + HEAD_MAX)];
-static size_t filled;
+static size_t filled;	/* of `output`: whole lines */
 
 static void open_file(struct log *log)
 {
@@ -34,6 +34,7 @@ static void open_file(struct log *log)
 	log->fd = openat(log->dir, log->name,
 			 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0640);
 	log->size = 0;
+	log->torn = false;
 	if (log->fd < 0)
 		return;
 	if (fstat(log->fd, &st) || !S_ISREG(st.st_mode)) {
@@ -92,26 +93,39 @@ static void rotate(struct log *log)
 	log_reopen(log);
 }
 
-/* Write what is in `output`: whole lines, so a rotation falls between two. */
+/* Bytes written: fewer than `length` on a full disk. */
+static size_t write_out(struct log *log, const char *data, size_t length)
+{
+	size_t done = 0;
+
+	while (log->fd >= 0 && done < length) {
+		ssize_t wrote = write(log->fd, data + done, length - done);
+
+		if (wrote < 0 && errno == EINTR)
+			continue;
+		if (wrote <= 0)
+			break;
+		done += (size_t)wrote;
+	}
+	log->size += done;
+	return done;
+}
+
+/* Write what is in `output`: whole lines, so a rotation falls between two.  A line that a full disk tore is ended first,
+ * or the next would be taken for its rest. */
 static void flush_output(struct log *log)
 {
-	const char *at = output;
+	size_t done = 0;
 
 	if (log->size && log->size + filled > log->max_size)
 		rotate(log);
-	while (filled) {
-		ssize_t wrote = log->fd < 0 ? -1 : write(log->fd, at, filled);
-
-		if (wrote < 0 && log->fd >= 0 && errno == EINTR)
-			continue;
-		if (wrote <= 0) {
-			log->lost += filled;
-			break;
-		}
-		at += wrote;
-		filled -= (size_t)wrote;
-		log->size += (uint64_t)wrote;
-	}
+	if (log->torn && write_out(log, "\n", 1))
+		log->torn = false;
+	if (!log->torn)
+		done = write_out(log, output, filled);
+	if (done)
+		log->torn = output[done - 1] != '\n';
+	log->lost += filled - done;
 	filled = 0;
 }
 
@@ -181,26 +195,27 @@ static void keep_rest(struct stream *stream, size_t length)
 	stream->used = length;
 }
 
-bool stream_carry(struct stream *stream, int fd)
+void stream_write(struct stream *stream, const char *data, size_t length)
 {
-	size_t length = stream->used;
-	struct timespec now;
-	ssize_t got;
+	size_t before = stream->used;
 
-	got = read(fd, input + length, READ_SIZE);
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return true;
-	if (length)
-		memcpy(input, stream->rest, length);
-	if (got > 0) {
-		length = write_lines(stream, length + (size_t)got);
-	} else if (length) {
-		clock_gettime(CLOCK_REALTIME, &now);
-		write_piece(stream, &now, input, length, 'P');
-		length = 0;
-	}
+	if (before)
+		memcpy(input, stream->rest, before);
+	memcpy(input + before, data, length);
+	before = write_lines(stream, before + length);
 	if (filled)
 		flush_output(stream->log);
-	keep_rest(stream, length);
-	return got > 0;
+	keep_rest(stream, before);
+}
+
+void stream_end(struct stream *stream)
+{
+	struct timespec now;
+
+	if (!stream->used)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	write_piece(stream, &now, stream->rest, stream->used, 'P');
+	flush_output(stream->log);
+	keep_rest(stream, 0);
 }

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STREAM_READ 32768	/* bytes that stream_carry reads at most */
+#define STREAM_READ 32768	/* bytes of output that are read at once */
 
 /* One log, written by two streams. */
 struct log {
@@ -17,6 +17,7 @@ struct log {
 	uint64_t size, max_size;
 	uint32_t max_files;
 	uint64_t lost;		/* bytes of output that could not be written */
+	bool torn;		/* the last line of the file has no end */
 };
 
 /* What came of a stream after its last newline. */
@@ -34,7 +35,10 @@ void log_close(struct log *log);
 /* Somebody has renamed the file: go on in a new one. */
 void log_reopen(struct log *log);
 
-/* Read what is there from the pipe `fd` and write it.  False once the pipe has ended: the rest is then written too. */
-bool stream_carry(struct stream *stream, int fd);
+/* Log `length` bytes, STREAM_READ at most; a line's end may be yet to come. */
+void stream_write(struct stream *stream, const char *data, size_t length);
+
+/* The stream has ended: log what it said after its last newline. */
+void stream_end(struct stream *stream);
 
 #endif

@@ -5,10 +5,11 @@
  * means is the engine's.  Engines and other clients come and go; podmon ends when it is killed.
  *
  *   main: epoll over whatever has something to say; each is a `struct source` with a function
- *     listener     a client connects                    -> a connection
+ *     listener     a client connects                    -> a connection          (connection.c)
  *     connection   SETUP, SPAWN, OPEN_GATE, SUBSCRIBE … -> on_request
  *     task         a child at a gate, joined, failed, or gone through execve (its socket closed)
- *     pipe         output of a container                -> its log
+ *     output       of a container                       -> its log, its clients  (attach.c)
+ *     sink, feed   an attached client                   -> output, input         (attach.c)
  *     children     SIGCHLD: wait4, exits and their times
  */
 #define _GNU_SOURCE
@@ -31,46 +32,13 @@
 #include <time.h>
 
 #include "child.h"
-#include "log.h"
+#include "podmon.h"
 #include "sys.h"
 
 #define CHILD_NAMESPACES                                                                              \
 	((uint64_t)(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |      \
 		    CLONE_NEWNET | CLONE_NEWUSER))
 #define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
-#define QUEUE_MAX 4096	/* messages that a connection may leave unread before it is dropped */
-
-enum {	/* exit codes of podmon itself, for whoever reads its wait status */
-	EXIT_UNBOUND = 0,
-	EXIT_NOT_A_SOCKET = 64,
-	EXIT_NO_LOOP = 71,
-};
-
-/* Whatever epoll watches; the first member of a larger struct. */
-struct source {
-	int fd;
-	void (*ready)(struct source *source, uint32_t events);
-};
-
-struct queued {
-	struct queued *next;
-	struct sp_message message;
-	int fd;			/* a copy, or -1 */
-};
-
-struct connection {
-	struct source source;
-	struct connection *next;
-	bool subscribed, bound, dead;
-	struct queued *queue, **tail;
-	unsigned int queued;
-};
-
-struct pipe {
-	struct source source;	/* fd is -1 once it has ended */
-	struct stream stream;
-};
-
 /* How far a child has come: a bit for each message that was due, in the order of telling. */
 enum { SPAWNED = 1, AT_PREPARE = 2, AT_START = 4, RUNNING = 8, ENDED = 16 };
 
@@ -84,16 +52,20 @@ struct task {
 	bool exec_tried;
 	bool lost;		/* it joined, and was killed and reaped before its number was known */
 	char *record;		/* file name; NULL: none */
-	struct log *log;	/* NULL: its output is not ours to carry */
-	struct pipe stdout_pipe, stderr_pipe;
+	struct log *log;	/* NULL: its output is not logged */
+	struct output out, err;	/* what of its output is ours to carry */
+	struct input in;
+	bool carried;		/* that is some of it, pipe or terminal */
+	bool stdin_open;	/* clients may write to its stdin, or might before it was closed */
+	bool stdin_once, terminal, vital;
+	int cgroup;		/* the directory it was born in, or -1 */
 	uint64_t started_ns;
 	struct sp_message end;	/* type 0 until it is known */
 };
 
-static struct connection *connections;
 static struct task *tasks;
-static struct source listener = { .fd = -1 };
 static int loop_fd, self_fd, records_fd = -1;
+static bool set_up;
 
 static uint64_t clock_ns(void)
 {
@@ -108,97 +80,48 @@ static uint64_t micros(struct timeval t)
 	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_usec;
 }
 
-/* Not a page left: the pod cannot go on, and its end is the engine's to see. */
-static void *must(void *memory)
+uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+
+void *must(void *memory)
 {
 	if (!memory)
 		_exit(EXIT_NO_LOOP);
 	return memory;
 }
 
-static int watch(struct source *source)
+int watch(struct source *source, uint32_t events)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = source };
+	struct epoll_event event = { .events = events, .data.ptr = source };
+	int err = epoll_ctl(loop_fd, source->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, source->fd, &event);
 
-	return epoll_ctl(loop_fd, EPOLL_CTL_ADD, source->fd, &event);
+	source->watched |= !err;
+	return err;
 }
 
-/* --- connections: telling --------------------------------------------------------------------------------- */
-
-static void await_room(struct connection *connection, bool wanted)
+void unwatch(struct source *source)
 {
-	struct epoll_event event = { .events = EPOLLIN | (wanted ? EPOLLOUT : 0u), .data.ptr = connection };
-
-	epoll_ctl(loop_fd, EPOLL_CTL_MOD, connection->source.fd, &event);
+	if (source->watched)
+		epoll_ctl(loop_fd, EPOLL_CTL_DEL, source->fd, NULL);
+	source->watched = false;
 }
 
-/* 1: sent; 0: no room now; -1: nobody there. */
-static int send_now(struct connection *connection, const struct sp_message *message, int fd)
+void close_source(struct source *source)
 {
-	for (;;) {
-		if (sys_send(connection->source.fd, message, sizeof *message, fd, MSG_DONTWAIT) >= 0)
-			return 1;
-		if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS)
-			return 0;
-		if (errno != EINTR)
-			return -1;
-	}
-}
-
-/* Tell a connection something; what it has no room for now waits in its queue, so that no client holds up another. */
-static void tell(struct connection *connection, const struct sp_message *message, int fd)
-{
-	struct queued *queued;
-	int sent = 0;
-
-	if (connection->dead)
+	if (source->fd < 0)
 		return;
-	if (!connection->queue)
-		sent = send_now(connection, message, fd);
-	if (sent)
-		connection->dead = sent < 0;
-	if (sent || connection->dead)
-		return;
-	if (connection->queued++ == QUEUE_MAX) {
-		connection->dead = true;	/* it can come again and be told all */
-		return;
-	}
-	queued = must(calloc(1, sizeof *queued));
-	*queued = (struct queued){ .message = *message, .fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0) };
-	if (!connection->queue)
-		await_room(connection, true);
-	*connection->tail = queued;
-	connection->tail = &queued->next;
+	/* A child forked a moment ago holds copies of our fds still: close alone would leave this one watched. */
+	unwatch(source);
+	close(source->fd);
+	source->fd = -1;
 }
 
-static void drop_queued(struct connection *connection)
-{
-	struct queued *queued = connection->queue;
-
-	connection->queue = queued->next;
-	if (!connection->queue)
-		connection->tail = &connection->queue;
-	connection->queued--;
-	if (queued->fd >= 0)
-		close(queued->fd);
-	free(queued);
-}
-
-static void flush_queue(struct connection *connection)
-{
-	while (connection->queue) {
-		int sent = send_now(connection, &connection->queue->message, connection->queue->fd);
-
-		if (!sent)
-			return;
-		if (sent < 0) {
-			connection->dead = true;
-			return;
-		}
-		drop_queued(connection);
-	}
-	await_room(connection, false);
-}
+/* --- telling ---------------------------------------------------------------------------------------------- */
 
 /* What is told of a task at one stage, to one connection. */
 static void tell_stage(struct connection *connection, const struct task *task, uint32_t stage)
@@ -246,14 +169,12 @@ static struct task *find(const struct connection *owner, uint32_t id)
 	return task;
 }
 
-static void close_source(struct source *source)
+/* Nothing more is for the clients that are attached to it. */
+static void end_carrying(struct task *task)
 {
-	if (source->fd < 0)
-		return;
-	/* A child forked a moment ago holds copies of our fds still: close alone would leave this one watched. */
-	epoll_ctl(loop_fd, EPOLL_CTL_DEL, source->fd, NULL);
-	close(source->fd);
-	source->fd = -1;
+	end_output(&task->out);
+	end_output(&task->err);
+	end_input(&task->in);
 }
 
 static void free_task(struct task *task)
@@ -264,14 +185,15 @@ static void free_task(struct task *task)
 		at = &(*at)->next;
 	*at = task->next;
 	close_source(&task->source);
-	close_source(&task->stdout_pipe.source);
-	close_source(&task->stderr_pipe.source);
-	free(task->stdout_pipe.stream.rest);
-	free(task->stderr_pipe.stream.rest);
+	end_carrying(task);
+	close_output(&task->out);
+	close_output(&task->err);
 	if (task->log)
 		log_close(task->log);
 	if (task->pidfd >= 0)
 		close(task->pidfd);
+	if (task->cgroup >= 0)
+		close(task->cgroup);
 	free(task->record);
 	free(task);
 }
@@ -284,8 +206,8 @@ static struct task *new_task(struct connection *owner, uint32_t id)
 	while (*at)
 		at = &(*at)->next;
 	*at = task;
-	*task = (struct task){ .id = id, .owner = owner, .pidfd = -1, .source.fd = -1 };
-	task->stdout_pipe.source.fd = task->stderr_pipe.source.fd = -1;
+	*task = (struct task){ .id = id, .owner = owner, .pidfd = -1, .cgroup = -1, .source.fd = -1 };
+	task->out.source.fd = task->err.source.fd = task->in.source.fd = -1;
 	return task;
 }
 
@@ -316,12 +238,29 @@ static void write_record(const struct task *task)
 	close(fd);
 }
 
+/* End, and with us all that is in our pid namespace.  Where we are not its first process, as we share the host's, that is
+ * to be done by hand. */
+static _Noreturn void end_podmon(void)
+{
+	for (struct task *task = tasks; task && getpid() != 1; task = task->next) {
+		int fd = task->cgroup < 0 ? -1 : openat(task->cgroup, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+
+		if (fd >= 0)
+			(void)!write(fd, "1", 1);
+	}
+	_exit(EXIT_ENDED);
+}
+
 /* Whoever hears of an end finds the record written, and of a connection's child nothing left; the pod's are kept until
  * they are forgotten. */
 static void end_task(struct task *task, struct sp_message end)
 {
 	struct connection *owner = task->owner;
 
+	close_source(&task->source);
+	drain(&task->out);
+	drain(&task->err);
+	end_carrying(task);
 	end.id = task->id;
 	end.scope = owner ? SP_OF_CONNECTION : SP_OF_POD;
 	task->end = end;
@@ -330,40 +269,11 @@ static void end_task(struct task *task, struct sp_message end)
 	if (owner) {
 		free_task(task);
 		tell(owner, &end, -1);
-	} else {
-		come_to(task, ENDED);
-	}
-}
-
-/* --- output ----------------------------------------------------------------------------------------------- */
-
-static void on_output(struct source *source, uint32_t events)
-{
-	struct pipe *pipe = (struct pipe *)source;
-
-	(void)events;
-	if (!stream_carry(&pipe->stream, source->fd))
-		close_source(source);
-}
-
-/* What is in the pipe when the container has ended is logged before its end is told.  No more than that: another
- * container, to which it passed its stdout, may go on writing. */
-static void drain(struct pipe *pipe)
-{
-	int left = 0;
-
-	if (pipe->source.fd < 0 || ioctl(pipe->source.fd, FIONREAD, &left))
 		return;
-	for (left = left / STREAM_READ + 2; left && pipe->source.fd >= 0 && sys_readable(pipe->source.fd); left--)
-		on_output(&pipe->source, EPOLLIN);
-}
-
-static void add_pipe(struct pipe *pipe, struct log *log, const char *tag, int fd)
-{
-	pipe->source = (struct source){ .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0), .ready = on_output };
-	pipe->stream = (struct stream){ .log = log, .tag = tag };
-	if (pipe->source.fd >= 0 && watch(&pipe->source))
-		close_source(&pipe->source);
+	}
+	come_to(task, ENDED);
+	if (task->vital)
+		end_podmon();
 }
 
 /* --- children --------------------------------------------------------------------------------------------- */
@@ -404,12 +314,19 @@ static void end_lost(struct task *task)
 			       .type = SP_EXITED, .signal = SIGKILL, .finished_ns = clock_ns() });
 }
 
+/* That of an exec is its client's, that of a container is ours.  Input goes through a copy, as epoll watches an fd once. */
 static void on_terminal(struct task *task, int master)
 {
 	struct sp_message message = { .type = SP_TERMINAL, .scope = SP_OF_CONNECTION, .id = task->id };
 
-	if (task->owner)
+	if (task->owner) {
 		tell(task->owner, &message, master);
+	} else if (!task->terminal) {
+		task->terminal = task->carried = true;
+		open_output(&task->out, task->log, "stdout", fcntl(master, F_DUPFD_CLOEXEC, 0), true);
+		if (task->stdin_open)
+			open_input(&task->in, fcntl(master, F_DUPFD_CLOEXEC, 0), task->stdin_once);
+	}
 }
 
 /* One report of a child; false when there is none (yet, or any more). */
@@ -471,9 +388,6 @@ static void on_end(struct task *task, pid_t pid, int status, const struct rusage
 	}
 	if (task->pid != pid)
 		return;
-	close_source(&task->source);
-	drain(&task->stdout_pipe);
-	drain(&task->stderr_pipe);
 	if (task->end.type == SP_FAILED) {
 		end_task(task, task->end);
 		return;
@@ -520,9 +434,20 @@ struct request {
 static void refuse(const struct request *request, int err)
 {
 	struct sp_message message = { .type = SP_REFUSED, .scope = request->message.scope,
-				      .id = request->message.id, .err = -err };
+				      .id = request->message.id, .serial = request->message.serial, .err = -err };
 
 	tell(request->from, &message, -1);
+}
+
+static void reply(const struct request *request, int err)
+{
+	struct sp_message message = { .type = SP_DONE, .scope = request->message.scope,
+				      .id = request->message.id, .serial = request->message.serial };
+
+	if (err)
+		refuse(request, err);
+	else if (message.serial)
+		tell(request->from, &message, -1);
 }
 
 static void reply_ready(const struct request *request)
@@ -575,15 +500,14 @@ static int spec_fd(const struct request *request, int32_t index)
 	return index == SP_NO_FD ? -1 : fcntl(request->fds[1 + index], F_DUPFD_CLOEXEC, 0);
 }
 
-static void on_connect(struct source *source, uint32_t events);
-
 /* Here, not in the engine, whose process the kernel would otherwise show to clients as the one they talk to. */
 static int start_listening(const struct request *request, const struct sp_spec *spec)
 {
+	int fd = spec_fd(request, spec->listener);
+
 	if (spec->listener == SP_NO_FD)
 		return 0;
-	listener = (struct source){ .fd = spec_fd(request, spec->listener), .ready = on_connect };
-	return listener.fd < 0 || listen(listener.fd, 16) || watch(&listener) ? -errno : 0;
+	return fd < 0 || listen(fd, 16) || accept_from(fd) ? -errno : 0;
 }
 
 static void on_setup(const struct request *request)
@@ -591,7 +515,7 @@ static void on_setup(const struct request *request)
 	struct walk walk = { .fds = request->fds + 1, .sync = -1, .root = -1 };
 	int err;
 
-	if (listener.fd >= 0 || records_fd >= 0) {
+	if (set_up) {
 		refuse(request, -EALREADY);
 		return;
 	}
@@ -608,7 +532,9 @@ static void on_setup(const struct request *request)
 		tell(request->from, &failed, -1);
 	} else {
 		records_fd = spec_fd(request, walk.spec->records);
+		set_up = walk.spec->listener != SP_NO_FD || walk.spec->records != SP_NO_FD;
 		request->from->bound = walk.spec->bound;
+		set_stall(walk.spec->stall_ms);
 		err = start_listening(request, walk.spec);
 		if (err)
 			refuse(request, err);
@@ -621,7 +547,7 @@ static void on_setup(const struct request *request)
 }
 
 /* clone3 like fork.  0 in the child; in podmon the pid with *pidfd set, or -errno. */
-static pid_t clone_child(const struct request *request, const struct sp_spec *spec, int *pidfd)
+static pid_t clone_child(const struct sp_spec *spec, int cgroup, int *pidfd)
 {
 	struct sys_clone_args args = {
 		.flags = spec->clone_flags | CLONE_PIDFD | SP_CLONE_CLEAR_SIGHAND,
@@ -630,46 +556,66 @@ static pid_t clone_child(const struct request *request, const struct sp_spec *sp
 	};
 	long pid;
 
-	if (spec->cgroup != SP_NO_FD) {
+	if (cgroup >= 0) {
 		args.flags |= SP_CLONE_INTO_CGROUP;
-		args.cgroup = (uint64_t)request->fds[1 + spec->cgroup];
+		args.cgroup = (uint64_t)cgroup;
 	}
 	pid = syscall(SYS_clone3, &args, sizeof args);
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 
-static void prepare_log(const struct request *request, const struct sp_spec *spec, struct task *task)
+/* What the child reads and writes, as far as that is ours to carry; of a terminal it comes when the child has made it. */
+static void prepare_streams(const struct request *request, const struct sp_spec *spec, struct task *task)
 {
-	if (spec->record_name)
-		task->record = must(strdup(spec_string(spec, spec->record_name)));
-	if (spec->log_dir == SP_NO_FD)
-		return;
-	task->log = must(log_open(spec_fd(request, spec->log_dir), spec_string(spec, spec->log_name), spec->log_size,
-				  spec->log_files));
-	add_pipe(&task->stdout_pipe, task->log, "stdout", request->fds[1 + spec->log_stdout]);
-	add_pipe(&task->stderr_pipe, task->log, "stderr", request->fds[1 + spec->log_stderr]);
+	if (spec->log_dir != SP_NO_FD)
+		task->log = must(log_open(spec_fd(request, spec->log_dir), spec_string(spec, spec->log_name),
+					  spec->log_size, spec->log_files));
+	if (spec->log_stdout != SP_NO_FD)
+		open_output(&task->out, task->log, "stdout", spec_fd(request, spec->log_stdout), false);
+	if (spec->log_stderr != SP_NO_FD)
+		open_output(&task->err, task->log, "stderr", spec_fd(request, spec->log_stderr), false);
+	if (spec->stdin_pipe != SP_NO_FD)
+		open_input(&task->in, spec_fd(request, spec->stdin_pipe), spec->stdin_once);
+	task->carried = spec->log_stdout != SP_NO_FD || spec->log_stderr != SP_NO_FD;
+	task->stdin_open = spec->stdin_open;
+	task->stdin_once = spec->stdin_once;
+}
+
+/* The fd of the cgroup that the child is to be born in; -1: podmon's own, -ESRCH. */
+static int cgroup_of(const struct request *request, const struct sp_spec *spec)
+{
+	const struct task *other = find(NULL, spec->cgroup_of);
+
+	if (!spec->cgroup_of)
+		return spec->cgroup == SP_NO_FD ? -1 : request->fds[1 + spec->cgroup];
+	return other && !(other->come & ENDED) && other->cgroup >= 0 ? other->cgroup : -ESRCH;
 }
 
 static int spawn(const struct request *request, const struct sp_spec *spec, struct task *task)
 {
 	struct walk walk = { .spec = spec, .fds = request->fds + 1, .root = -1 };
-	int sync[2];
+	int sync[2], cgroup = cgroup_of(request, spec);
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync))
 		return -errno;
 	walk.sync = sync[1];
-	task->pid = clone_child(request, spec, &task->pidfd);
+	task->pid = clone_child(spec, cgroup, &task->pidfd);
 	if (!task->pid)
 		child_main(&walk);
 	close(sync[1]);
 	task->source = (struct source){ .fd = sync[0], .ready = on_report };
-	if (task->pid < 0 || watch(&task->source)) {
+	if (task->pid < 0 || watch(&task->source, EPOLLIN)) {
 		int err = task->pid < 0 ? (int)task->pid : -errno;
 
 		close_source(&task->source);	/* a child that was made ends at its first gate or report */
 		return err;
 	}
-	prepare_log(request, spec, task);
+	if (spec->record_name)
+		task->record = must(strdup(spec_string(spec, spec->record_name)));
+	if (cgroup >= 0 && !task->owner)
+		task->cgroup = fcntl(cgroup, F_DUPFD_CLOEXEC, 0);
+	task->vital = spec->vital;
+	prepare_streams(request, spec, task);
 	come_to(task, SPAWNED);
 	return 0;
 }
@@ -689,6 +635,11 @@ static void on_spawn(const struct request *request)
 	spec = map_spec(request, &err);
 	if (!spec) {
 		refuse(request, err);
+		return;
+	}
+	if (cgroup_of(request, spec) == -ESRCH) {
+		refuse(request, -ESRCH);
+		unmap_spec(spec);
 		return;
 	}
 	task = new_task(owner, request->message.id);
@@ -735,21 +686,67 @@ static void on_forget(const struct request *request)
 		return;
 	}
 	free_task(task);
+	reply(request, 0);
 }
 
 static void on_reopen(const struct request *request)
 {
 	struct task *task = task_of(request);
 
-	if (!task || !task->log)
-		refuse(request, -ENOENT);
-	else
+	if (task && task->log)
 		log_reopen(task->log);
+	reply(request, task && task->log ? 0 : -ENOENT);
+}
+
+/* Only to a container of which all is there: its terminal too. */
+static void on_attach(const struct request *request)
+{
+	struct task *task = task_of(request);
+
+	if (!task || task->owner || !(task->come & (AT_START | RUNNING)) || task->come & ENDED)
+		reply(request, -ESRCH);
+	else if (!task->carried)
+		reply(request, -EOPNOTSUPP);
+	else
+		reply(request, attach(&task->out, &task->err, task->stdin_open ? &task->in : NULL,
+				      request->message.streams, request->fds, request->nfds));
+}
+
+static void on_resize(const struct request *request)
+{
+	struct task *task = task_of(request);
+	const struct winsize size = { .ws_row = (unsigned short)request->message.rows,
+				      .ws_col = (unsigned short)request->message.columns };
+
+	if (!task || !task->terminal || task->out.source.fd < 0)
+		reply(request, -ENOTTY);
+	else
+		reply(request, ioctl(task->out.source.fd, TIOCSWINSZ, &size) ? -errno : 0);
+}
+
+/* By pidfd: a number may be another's by now. */
+static void on_signal(const struct request *request)
+{
+	struct task *task = task_of(request);
+
+	if (!task || task->pidfd < 0 || task->end.type)
+		reply(request, -ESRCH);
+	else
+		reply(request, syscall(SYS_pidfd_send_signal, task->pidfd, (int)request->message.signal, NULL, 0) ?
+				       -errno : 0);
+}
+
+static void on_shutdown(const struct request *request)
+{
+	(void)request;
+	end_podmon();
 }
 
 static void (*const requests[])(const struct request *request) = {
 	[SP_SETUP] = on_setup,		[SP_SPAWN] = on_spawn,	 [SP_OPEN_GATE] = on_open_gate,
 	[SP_SUBSCRIBE] = on_subscribe,	[SP_FORGET] = on_forget, [SP_REOPEN] = on_reopen,
+	[SP_ATTACH] = on_attach,	[SP_RESIZE] = on_resize, [SP_SIGNAL] = on_signal,
+	[SP_SHUTDOWN] = on_shutdown,
 };
 
 /* --- connections: hearing ---------------------------------------------------------------------------------- */
@@ -757,24 +754,17 @@ static void (*const requests[])(const struct request *request) = {
 /* Its execs live on, but there is nobody to tell of them. */
 static void close_connection(struct connection *connection)
 {
-	struct connection **at = &connections;
 	struct task *task, *next;
 
-	while (*at != connection)
-		at = &(*at)->next;
-	*at = connection->next;
-	while (connection->queue)
-		drop_queued(connection);
-	close_source(&connection->source);
 	for (task = tasks; task; task = next) {
 		next = task->next;
 		if (task->owner == connection)
 			free_task(task);
 	}
-	free(connection);
+	free_connection(connection);
 }
 
-static void on_request(struct connection *connection)
+void on_request(struct connection *connection)
 {
 	static struct request request;
 	ssize_t got;
@@ -802,43 +792,6 @@ static void on_request(struct connection *connection)
 		close(request.fds[i]);
 }
 
-static void on_connection(struct source *source, uint32_t events)
-{
-	struct connection *connection = (struct connection *)source;
-
-	if (events & EPOLLOUT)
-		flush_queue(connection);
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !connection->dead)
-		on_request(connection);
-}
-
-static int add_connection(int fd)
-{
-	struct connection *connection = must(calloc(1, sizeof *connection));
-
-	connection->source = (struct source){ .fd = fd, .ready = on_connection };
-	connection->tail = &connection->queue;
-	connection->next = connections;
-	connections = connection;
-	return watch(&connection->source);
-}
-
-/* Only root may ask: what it asks for runs as root. */
-static void on_connect(struct source *source, uint32_t events)
-{
-	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC);
-	struct ucred peer;
-	socklen_t length = sizeof peer;
-
-	(void)events;
-	if (fd < 0)
-		return;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) || peer.uid)
-		close(fd);
-	else if (add_connection(fd))
-		connections->dead = true;
-}
-
 /* Connections are closed here alone, between two events: no function finds its own gone. */
 static void bury_the_dead(void)
 {
@@ -847,7 +800,7 @@ static void bury_the_dead(void)
 	for (connection = connections; connection; connection = next) {
 		next = connection->next;
 		if (connection->dead && connection->bound)
-			_exit(EXIT_UNBOUND);
+			end_podmon();
 		if (connection->dead)
 			close_connection(connection);
 	}
@@ -868,6 +821,8 @@ static void prepare(void)
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	prctl(PR_SET_NAME, "podmon", 0, 0, 0);
 	umask(0);	/* modes are given in full; SP_OP_UMASK is for the container's program */
+	if (getpid() != 1)	/* in the host's pid namespace: what containers leave behind comes to us all the same */
+		prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	sigemptyset(&child);
@@ -876,8 +831,17 @@ static void prepare(void)
 	loop_fd = epoll_create1(EPOLL_CLOEXEC);
 	self_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	if (children.fd < 0 || loop_fd < 0 || self_fd < 0 || fcntl(SP_CONTROL_FD, F_SETFD, FD_CLOEXEC) ||
-	    add_connection(SP_CONTROL_FD) || watch(&children))
+	    add_connection(SP_CONTROL_FD) || watch(&children, EPOLLIN))
 		_exit(EXIT_NO_LOOP);
+}
+
+/* Until when to wait for an event: somebody may have to be told again, or dropped. */
+static int due_in(void)
+{
+	uint64_t now = now_ms();
+	int stall = stalls_in(now), again = retry_in(now);
+
+	return stall < 0 || (again >= 0 && again < stall) ? again : stall;
 }
 
 int main(void)
@@ -885,13 +849,18 @@ int main(void)
 	prepare();
 	for (;;) {
 		struct epoll_event event;
-		int count = epoll_wait(loop_fd, &event, 1, -1);	/* one at a time: what it does may close others */
-		struct source *source = event.data.ptr;
+		int count = epoll_wait(loop_fd, &event, 1, due_in());	/* one at a time: what it does may close others */
 
 		if (count < 0 && errno != EINTR)
 			_exit(EXIT_NO_LOOP);
-		if (count > 0)
+		if (count > 0) {
+			struct source *source = event.data.ptr;
+
 			source->ready(source, event.events);
+			accept_again(source);	/* which may be freed by now, and is compared only */
+		}
+		retry(now_ms());
+		drop_stalled(now_ms());
 		bury_the_dead();
 	}
 }

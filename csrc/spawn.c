@@ -114,8 +114,8 @@ static int clone_podmon(const struct sp_launch *launch, struct errand *errand, v
 {
 	struct sys_clone_args args = {
 		/* exit_signal 0: a program that hosts us and waits for any child of its own never reaps podmon. */
-		.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_NEWPID | SP_CLONE_INTO_CGROUP |
-			 SP_CLONE_CLEAR_SIGHAND | launch->namespaces,
+		.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SP_CLONE_INTO_CGROUP | SP_CLONE_CLEAR_SIGHAND |
+			 launch->namespaces,
 		.pidfd = (uint64_t)(uintptr_t)pidfd,
 		.stack = (uint64_t)(uintptr_t)stack,
 		.stack_size = STACK_SIZE,

@@ -24,7 +24,22 @@
  *   FORGET id ------------------->  drops what it knows of the child
  *
  * An op that fails ends the walk: {op, call, errno} goes back as FAILED in the place of RUNNING and EXITED.
- * A gate may be opened before the child has come to it.
+ * A gate may be opened before the child has come to it, and opening one opens those before it.
+ *
+ * How a client attaches to a container that runs, and what it may ask of a child:
+ *
+ *   client                          podmon                             container
+ *   ATTACH id, streams, sockets ->  from now on what the container  <- stdout, stderr or its terminal
+ *        <------------------- DONE  writes goes to its log and to
+ *        <------ bytes, on sockets  every client attached
+ *   bytes, on a socket ---------->  ------------------------------->   stdin or its terminal
+ *   RESIZE id, rows, columns ---->  TIOCSWINSZ --------------------->  SIGWINCH
+ *   SIGNAL id, signal ----------->  pidfd_send_signal -------------->  its first process
+ *        <---------- end of bytes   the container ended, or closed its side; EXITED goes to subscribers
+ *   SHUTDOWN -------------------->  ends, and with it all that is in its pid namespace
+ *
+ * DONE says that a request was carried out; it comes only where the request had a `serial`, and has the same.  So does
+ * REFUSED, which also comes where there was none.
  *
  * A child belongs to the pod (a container) or to the connection that asked for it (an exec).  What becomes of the pod's
  * is told to every connection that has subscribed; SUBSCRIBE tells first all that has happened so far, in the same
@@ -33,7 +48,7 @@
  */
 
 #define SP_MAGIC 0x73706f64
-#define SP_PROTOCOL 2
+#define SP_PROTOCOL 3
 #define SP_MAX_FDS 240
 #define SP_MAX_SPEC 8388608
 #define SP_MAX_OPS 4096
@@ -69,6 +84,7 @@ enum sp_op_kind {
 	SP_OP_CAPS,
 	SP_OP_TTY,
 	SP_OP_FORK,
+	SP_OP_REAP,
 	SP_OP_EXEC,
 	SP_OP_COUNT
 };
@@ -106,6 +122,7 @@ enum sp_call {
 	SP_CALL_SETRESGID,
 	SP_CALL_SETRESUID,
 	SP_CALL_SETSID,
+	SP_CALL_SIGACTION,
 	SP_CALL_SIGPROCMASK,
 	SP_CALL_SOCKET,
 	SP_CALL_SYMLINKAT,
@@ -145,12 +162,19 @@ struct sp_spec {
 	int32_t listener;	/* SETUP: a bound SOCK_SEQPACKET socket on which podmon is to listen */
 	int32_t records;	/* SETUP: the directory in which podmon writes how the pod's children ended */
 	int32_t log_dir;	/* SPAWN: the directory for the log; SP_NO_FD: podmon carries no output */
-	int32_t log_stdout;	/* SPAWN: read ends of the pipes whose write ends the ops use; not blocking */
-	int32_t log_stderr;
+	int32_t log_stdout;	/* SPAWN: read ends of the pipes whose write ends the ops use; not blocking; SP_NO_FD */
+	int32_t log_stderr;	/* where it has a terminal */
+	int32_t stdin_pipe;	/* SPAWN: write end, not blocking, of the pipe that is its stdin; SP_NO_FD: none */
 	uint32_t log_name;	/* offset of the log's file name */
 	uint32_t record_name;	/* offset of the file name of the child's record; 0: none */
 	uint32_t log_files;	/* how many files of a log are kept, the one being written included */
 	uint32_t bound;		/* SETUP: podmon ends when the connection that sent this closes */
+	uint32_t stall_ms;	/* SETUP: how long a client may take nothing before it is no longer attached */
+	uint32_t cgroup_of;	/* SPAWN: id of the pod's child whose cgroup it is to be born in; 0: see cgroup */
+	uint32_t stdin_open;	/* SPAWN: attached clients may write to its stdin: stdin_pipe, or its terminal */
+	uint32_t stdin_once;	/* SPAWN: the first client's end is the end of its stdin */
+	uint32_t vital;		/* SPAWN: podmon ends when this child has ended */
+	uint32_t reserved;
 	uint64_t log_size;	/* bytes at which a log is rotated */
 	uint64_t clone_flags;	/* the namespaces that clone3 makes for the child */
 };
@@ -167,6 +191,10 @@ enum sp_message_type {
 	SP_SUBSCRIBE,
 	SP_FORGET,		/* id of a child of the pod that has ended */
 	SP_REOPEN,		/* id: somebody has renamed the child's log */
+	SP_ATTACH,		/* id, streams; a SOCK_STREAM socket for each, in the order of their bits */
+	SP_RESIZE,		/* id, rows, columns: of the terminal of a child of the pod */
+	SP_SIGNAL,		/* id, signal */
+	SP_SHUTDOWN,
 	SP_READY,		/* podmon to engine: done; code is podmon's SP_PROTOCOL, its pidfd comes along */
 	SP_SPAWNED,		/* id; its pidfd comes along; again where another process goes on (SP_OP_FORK) */
 	SP_AT_GATE,		/* id, gate */
@@ -174,19 +202,31 @@ enum sp_message_type {
 	SP_RUNNING,		/* id, started_ns: execve worked */
 	SP_FAILED,		/* id, op, call, err: an op failed; nothing of the child is left */
 	SP_EXITED,		/* id, code or signal, times; ran is 0 where it was killed before execve */
-	SP_REFUSED		/* id, err: the request itself was bad */
+	SP_REFUSED,		/* id, serial, err: the request itself was bad */
+	SP_DONE			/* id, serial */
+};
+
+/* What an attached client reads or writes; bits of `streams`. */
+enum sp_stream {
+	SP_STREAM_STDIN = 1,
+	SP_STREAM_STDOUT = 2,	/* of a terminal: all */
+	SP_STREAM_STDERR = 4	/* of a terminal: nothing, at once at its end */
 };
 
 struct sp_message {
 	uint32_t type;		/* enum sp_message_type */
 	uint32_t scope;		/* enum sp_scope */
 	uint32_t id;
+	uint32_t serial;	/* chosen by who asks, comes back in the answer; 0: DONE is not asked for */
+	uint32_t streams;	/* enum sp_stream */
+	uint32_t rows;
+	uint32_t columns;
 	uint32_t op;		/* index into the spec's ops */
 	uint32_t call;		/* enum sp_call */
 	int32_t err;		/* errno */
 	uint32_t gate;		/* enum sp_gate */
 	uint32_t code;		/* exit code */
-	uint32_t signal;	/* the signal that ended it, or 0 */
+	uint32_t signal;	/* the signal that ended it, or 0; SIGNAL: to be sent */
 	uint32_t ran;
 	uint64_t started_ns;	/* CLOCK_REALTIME */
 	uint64_t finished_ns;
@@ -197,7 +237,7 @@ struct sp_message {
 
 /* What the extension is asked to clone: one podmon. */
 struct sp_launch {
-	uint64_t namespaces;	/* CLONE_NEW* beside the new pid namespace */
+	uint64_t namespaces;	/* CLONE_NEW* */
 	int exe;		/* sealed memfd of podmon */
 	int control;		/* podmon's end of the socket */
 	int cgroup;		/* directory of the cgroup to be born in */
@@ -223,3 +263,12 @@ int sp_fsconfig_flag(int fs, const char *key);
 int sp_fsconfig_create(int fs);
 int sp_fsmount(int fs, unsigned int attributes);
 int sp_mount_setattr(int fd, unsigned int flags, uint64_t set, uint64_t clear, uint64_t propagation);
+
+/* How a relay ended, where no error ended it. */
+enum sp_pumped {
+	SP_PUMPED_ALL,		/* `from` is at its end */
+	SP_PUMPED_STOPPED	/* `stop` became readable; with `drain`, what was in `from` by then has been moved */
+};
+
+/* Move bytes until `from` ends or `stop` is readable.  For a thread of its own, whose signals it blocks. */
+int sp_pump(int from, int to, int stop, int drain);

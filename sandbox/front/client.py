@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from sandbox.status import PodStatus
+
+if TYPE_CHECKING:
+    from sandbox.pod.joining import Target
 
 
 class Ended(Protocol):
@@ -40,7 +43,7 @@ class Client(Protocol):
     def ended(self, uid: str, container: str, instance: int) -> Ended:
         """Watch for the end of an instance (its restart count)."""
 
-    def target(self, namespace: str, name: str, container: str) -> object:
+    def target(self, namespace: str, name: str, container: str) -> Target:
         """A container to join, for sandbox.front.joining."""
 
     def stop(self, *, now: bool) -> None:

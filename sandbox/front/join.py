@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sandbox.errors import WrongState
+from sandbox.errors import SpawnError, WrongState
 from sandbox.front import naming
 from sandbox.front.client import Client
-from sandbox.front.errors import Usage, say
+from sandbox.front.errors import Usage, print_error, say
 from sandbox.status import Phase, PodStatus
 
 
@@ -52,15 +53,23 @@ class AttachRequest:
 
 
 def exec_command(client: Client, request: ExecRequest) -> int:
-    """Run a command in a container.  The exit code is the command's."""
-    from sandbox.front.joining import exec_  # type: ignore[import-not-found]
+    """Run a command in a container.  The exit code is the command's; as a shell has it, 127 where there is no such
+    command and 126 where it cannot be run."""
+    from sandbox.front.joining import exec_
+    from sandbox.linux.ops import Exec
 
     name = naming.single(request.words)
     pod = naming.find_one(client.pods(), request.namespace, name)
     _require_unfinished(pod, "exec into")
     container = naming.container(pod.pod, request.container)
     target = client.target(request.namespace, name, container.name)
-    return int(exec_(target, list(request.command), stdin=request.stdin, tty=request.tty))
+    try:
+        return exec_(target, list(request.command), stdin=request.stdin, tty=request.tty)
+    except SpawnError as error:
+        if error.step != Exec.step:
+            raise
+        print_error(error)
+        return 127 if error.errno == errno.ENOENT else 126
 
 
 def attach(client: Client, request: AttachRequest) -> int:
@@ -74,7 +83,7 @@ def attach(client: Client, request: AttachRequest) -> int:
     if request.tty and not container.tty:
         say(f"error: Unable to use a TTY - container {container.name} did not allocate one")
     target = client.target(request.namespace, name, container.name)
-    return int(join(target, stdin=request.stdin, tty=container.tty))
+    return join(target, stdin=request.stdin)
 
 
 def _require_unfinished(pod: PodStatus, act: str) -> None:

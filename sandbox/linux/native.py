@@ -11,6 +11,8 @@ import errno
 import fcntl
 import functools
 import os
+import struct
+import termios
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -57,6 +59,7 @@ CALL_NAMES = {value: name.lower() for name, value in _enum("sp_call", "SP_CALL_"
 GATE = _enum("sp_gate", "SP_GATE_")
 MESSAGE = _enum("sp_message_type", "SP_")
 SCOPE = _enum("sp_scope", "SP_")
+STREAM = _enum("sp_stream", "SP_STREAM_")
 PROTOCOL: int = lib.SP_PROTOCOL
 MAX_FDS: int = lib.SP_MAX_FDS
 MAX_SPEC: int = lib.SP_MAX_SPEC
@@ -113,7 +116,7 @@ def sealed_memfd(name: str, data: bytes, *, executable: bool = False) -> int:
 
 
 def launch(*, namespaces: int, control: int, cgroup: int, title: str) -> Launched:
-    """Clone podmon into new `namespaces` (CLONE_NEW* bits; a pid namespace always) and the cgroup directory `cgroup`.
+    """Clone podmon into new `namespaces` (CLONE_NEW* bits) and the cgroup directory `cgroup`.
 
     `control` becomes its control socket.  Raises KernelError; nothing is left then.
     """
@@ -138,6 +141,23 @@ def _launch_hint(number: int) -> str | None:
         errno.ENOSPC: "a limit of /proc/sys/user/max_*_namespaces is reached",
         errno.EAGAIN: "a limit on processes is reached (ulimit -u, pids.max, kernel.pid_max)",
     }.get(number)
+
+
+def pump(source: int, sink: int, *, stop: int, drain: bool) -> bool:
+    """Move bytes until `source` ends (True), or until `stop` is readable or nobody takes them any more (False).
+
+    With `drain` what is in `source` when `stop` becomes readable is moved still.  For a thread of its own: it blocks,
+    without the interpreter's lock, and takes no signals.  Raises KernelError.
+    """
+    result = lib.sp_pump(source, sink, stop, int(drain))
+    if result < 0 and result != -errno.EPIPE:
+        raise KernelError(-result, step="relay")
+    return bool(result == lib.SP_PUMPED_ALL)
+
+
+def resize(terminal: int, rows: int, columns: int) -> None:
+    """Set the size of the terminal behind its master; its foreground processes get SIGWINCH."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def pid_of(pidfd: int) -> int:
@@ -223,6 +243,9 @@ def decode_message(data: bytes) -> Any:
     return message
 
 
+_FDS = ("cgroup", "listener", "records", "log_dir", "log_stdout", "log_stderr", "stdin_pipe")
+
+
 def encode_spec(rows: list[dict[str, int]], strings: bytes, **fields: int) -> bytes:
     """A spawn spec as podmon reads it: header, ops, string table.  An fd that `fields` leave out is none."""
     ops = ffi.new("struct sp_op[]", rows)
@@ -234,7 +257,7 @@ def encode_spec(rows: list[dict[str, int]], strings: bytes, **fields: int) -> by
             "size": ffi.sizeof("struct sp_spec") + ffi.sizeof(ops) + len(strings),
             "nops": len(rows),
             "strings": len(strings),
-            **dict.fromkeys(("cgroup", "listener", "records", "log_dir", "log_stdout", "log_stderr"), NO_FD),
+            **dict.fromkeys(_FDS, NO_FD),
             **fields,
         },
     )

@@ -27,16 +27,28 @@ from sandbox.linux import native
 class Log:
     """Where podmon writes a child's output: file `name` in the directory behind fd `directory`.
 
-    `stdout` and `stderr` are the read ends, not blocking, of the pipes whose write ends the ops use.  The log is
-    rotated at `size` bytes; `files` of it are kept, the one being written included.
+    `stdout` and `stderr` are the read ends, not blocking, of the pipes whose write ends the ops use; None where it has
+    a terminal.  The log is rotated at `size` bytes; `files` of it are kept, the one being written included.
     """
 
     directory: int
     name: str
-    stdout: int
-    stderr: int
+    stdout: int | None
+    stderr: int | None
     size: int = 10 << 20
     files: int = 5
+
+
+@dataclass(frozen=True)
+class Stdin:
+    """A child's stdin that clients may write to.
+
+    `pipe` is the write end, not blocking, of the pipe that is its fd 0; None where it has a terminal.  With `once` the
+    first client's end is the end of it, otherwise it has none.
+    """
+
+    pipe: int | None
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -277,9 +289,9 @@ class Private(Op):
 
 @dataclass(frozen=True)
 class Root(Op):
-    """Attach the mount that becomes the rootfs at the directory `at` of the current root."""
+    """Attach the mount that becomes the rootfs at the directory `at` of the current root; without one, `at` is it."""
 
-    fd: int
+    fd: int | None
     at: str
     what: str = "the rootfs"
     step = "attach rootfs"
@@ -289,10 +301,10 @@ class Root(Op):
         return self.at
 
     def describe(self) -> str:
-        return f"attach {self.what} at {self.at}"
+        return f"attach {self.what} at {self.at}" if self.fd is not None else f"use {self.at} as {self.what}"
 
     def encode(self, encoder: _Encoder) -> None:
-        encoder.add("ROOT", fd=encoder.fd(self.fd), s1=encoder.string(self.at))
+        encoder.add("ROOT", fd=encoder.optional_fd(self.fd), s1=encoder.string(self.at))
 
 
 @dataclass(frozen=True)
@@ -582,8 +594,16 @@ class Caps(Op):
 
 @dataclass(frozen=True)
 class Tty(Op):
-    """Make a new terminal of the container's own devpts fds 0 to 2; its master goes to whoever asked for the spawn."""
+    """Make a new terminal of the container's own devpts fds 0 to 2.
 
+    Its master goes to whoever asked for the spawn, or is `kept` by podmon, and then does not block.  With `controls` it
+    becomes the controlling terminal, of a process that leads a session.
+    """
+
+    rows: int = 0  # 0: not known yet
+    columns: int = 0
+    kept: bool = False
+    controls: bool = False
     step = "make terminal"
 
     @property
@@ -594,7 +614,7 @@ class Tty(Op):
         return "make a terminal from /dev/ptmx and use it as fds 0 to 2"
 
     def encode(self, encoder: _Encoder) -> None:
-        encoder.add("TTY")
+        encoder.add("TTY", a=self.rows, b=self.columns, flags=self.kept + 2 * self.controls)
 
 
 @dataclass(frozen=True)
@@ -609,6 +629,19 @@ class Fork(Op):
 
     def encode(self, encoder: _Encoder) -> None:
         encoder.add("FORK", flags=int(self.terminal))
+
+
+@dataclass(frozen=True)
+class Reap(Op):
+    """Close everything and be the process 1 of a pid namespace that containers share: reap, and nothing else."""
+
+    step = "reap"
+
+    def describe(self) -> str:
+        return "close everything and reap for ever"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("REAP")
 
 
 @dataclass(frozen=True)
@@ -645,41 +678,61 @@ class Exec(Op):
         )
 
 
-def encode_setup(ops: Sequence[Op], *, listener: int | None, records: int | None, bound: bool) -> Spec:
+def encode_setup(
+    ops: Sequence[Op], *, listener: int | None, records: int | None, bound: bool, stall: float = 10.0
+) -> Spec:
     """The spec of what podmon does in itself.
 
     `listener` is a bound socket for it to listen on, `records` the directory for its children's ends, both as fds;
-    with `bound` podmon ends, and the pod with it, when the connection that it gets this from closes.
+    with `bound` podmon ends, and the pod with it, when the connection that it gets this from closes.  A client that
+    takes nothing of a container's output for `stall` seconds is no longer attached.
     """
     encoder = _encoded(ops)
     return _finish(
-        encoder, listener=encoder.optional_fd(listener), records=encoder.optional_fd(records), bound=int(bound)
+        encoder,
+        listener=encoder.optional_fd(listener),
+        records=encoder.optional_fd(records),
+        bound=int(bound),
+        stall_ms=round(stall * 1000),
     )
 
 
 def encode(
-    ops: Sequence[Op], *, clone_flags: int = 0, cgroup: int | None = None, record: str = "", log: Log | None = None
+    ops: Sequence[Op],
+    *,
+    clone_flags: int = 0,
+    cgroup: int | None = None,
+    cgroup_of: int = 0,
+    record: str = "",
+    log: Log | None = None,
+    stdin: Stdin | None = None,
+    vital: bool = False,
 ) -> Spec:
-    """The spec of a child in new namespaces `clone_flags`, born in the cgroup behind fd `cgroup`.
+    """The spec of a child in new namespaces `clone_flags`.
 
-    `record` is the name under which podmon writes how it ended.  Raises Unsupported where the list is larger than
-    podmon takes.
+    It is born in the cgroup behind fd `cgroup`, or in that of the pod's child number `cgroup_of`.  `record` is the name
+    under which podmon writes how it ended.  podmon ends when a `vital` child has.  Raises Unsupported where the list is
+    larger than podmon takes.
     """
     encoder = _encoded(ops)
     fields = {
         "cgroup": encoder.optional_fd(cgroup),
+        "cgroup_of": cgroup_of,
         "clone_flags": clone_flags,
         "record_name": encoder.string(record) if record else 0,
+        "vital": int(vital),
     }
     if log is not None:
         fields |= {
             "log_dir": encoder.fd(log.directory),
-            "log_stdout": encoder.fd(log.stdout),
-            "log_stderr": encoder.fd(log.stderr),
+            "log_stdout": encoder.optional_fd(log.stdout),
+            "log_stderr": encoder.optional_fd(log.stderr),
             "log_name": encoder.string(log.name),
             "log_size": log.size,
             "log_files": log.files,
         }
+    if stdin is not None:
+        fields |= {"stdin_pipe": encoder.optional_fd(stdin.pipe), "stdin_open": 1, "stdin_once": int(stdin.once)}
     return _finish(encoder, **fields)
 
 

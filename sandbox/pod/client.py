@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sandbox.errors import SandboxError
-from sandbox.pod import wire
+from sandbox.pod import codec
 from sandbox.pod.connection import Connection, EngineEnded, connect, connect_or_start
 from sandbox.pod.paths import LOG_FILE
 from sandbox.status import PodStatus, Terminated
@@ -83,7 +83,7 @@ class Client:
 
     def pods(self) -> tuple[PodStatus, ...]:
         """All pods, by namespace and name."""
-        return wire.decode(tuple[PodStatus, ...], self._ask("pods"))
+        return codec.decode(tuple[PodStatus, ...], self._ask("pods"))
 
     def find(self, namespace: str, name: str) -> str:
         """The UID of the pod of this name.  Raises NotFound."""
@@ -109,7 +109,7 @@ class Client:
         """What a program needs to join a running container.  Raises NotFound, WrongState."""
         from sandbox.pod.joining import Target  # with the extension: only those who join need it
 
-        return wire.decode(Target, self._ask("target", namespace=namespace, name=name, container=container))
+        return codec.decode(Target, self._ask("target", namespace=namespace, name=name, container=container))
 
     def stop(self, *, now: bool) -> None:
         """Have the engine end; pods keep running.  Without `now` it finishes deletions first.  Waits for its end."""
@@ -191,7 +191,7 @@ class Watch:
                 with contextlib.suppress(EngineEnded):
                     self._reconnect()
                 answer = _patiently(self._root, self._ask, self._reconnect)
-        return wire.decode(tuple[PodStatus | None, ...], answer)
+        return codec.decode(tuple[PodStatus | None, ...], answer)
 
     def until(self, deadline: float | None = None) -> Iterator[Statuses]:
         """All statuses until the last pod is gone, or time.monotonic() has reached `deadline`."""

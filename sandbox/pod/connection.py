@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.errors import NotFound, SandboxError
-from sandbox.pod import wire
+from sandbox.pod import codec
 from sandbox.pod.paths import LOG_FILE, make_root, socket_path, starting
 
 PROTOCOL = 1
@@ -100,7 +100,7 @@ class Connection:
     def next_answer(self) -> Any:
         message = self._receive()
         if "error" in message:
-            raise wire.decode_error(message)
+            raise codec.decode_error(message)
         return message["answer"]
 
     def ready(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sandbox.errors import SandboxError
 from sandbox.linux import native, ops
+from sandbox.pod import wire
 from sandbox.pod.state import Instance
 from sandbox.status import START_ERROR, ExitStatus, Terminated
 
@@ -68,15 +69,11 @@ def by_record(instance: Instance, records: Path) -> Terminated | None:
 
 
 def _recorded(instance: Instance, fields: Mapping[str, int], record: Path) -> Terminated:
-    finished = _time(fields["finished_ns"]) or datetime.fromtimestamp(record.stat().st_mtime, UTC)
+    finished = wire.time_of(fields["finished_ns"]) or datetime.fromtimestamp(record.stat().st_mtime, UTC)
     if fields["type"] == native.MESSAGE["FAILED"]:
         failure = ops.failure((), index=fields["op"], call=fields["call"], number=fields["err"])
         return by_failure(instance, failure, finished)
     killer = fields["signal"] or None
-    started = _time(fields["started_ns"]) if fields["ran"] else None
+    started = wire.time_of(fields["started_ns"]) if fields["ran"] else None
     code = 128 + killer if killer else fields["code"]
     return by_exit(instance, ExitStatus(code, killer, False, started, finished))
-
-
-def _time(nanoseconds: int) -> datetime | None:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds else None

@@ -11,131 +11,25 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from sandbox.errors import KernelError, NotFound, SandboxError, WrongState
+from sandbox.errors import SandboxError, WrongState
 from sandbox.linux import native, ops
 from sandbox.linux.ops import Op
+from sandbox.pod import wire
+from sandbox.pod.child import Child, Stage
 from sandbox.status import ExitStatus
 
-SOCKET = "podmon.sock"  # in the pod's directory
+__all__ = ["POD_NAMESPACES", "Child", "Podmon", "Stage", "readable", "writable"]
 
-_SHARED = native.CLONE_NEWNET | native.CLONE_NEWIPC | native.CLONE_NEWUTS
-
-
-class Stage(IntEnum):
-    """How far a child has come; it only ever grows."""
-
-    REQUESTED = 0
-    SPAWNED = 1  # it exists, with a pidfd
-    PREPARED = 2  # at the gate before its mounts
-    CREATED = 3  # at the gate before its program
-    RUNNING = 4
-    ENDED = 5
+# What a pod shares; its pid namespace holds podmon alone, and what podmon starts in namespaces nested in it.
+POD_NAMESPACES = native.CLONE_NEWNET | native.CLONE_NEWIPC | native.CLONE_NEWUTS | native.CLONE_NEWPID
 
 
 _GATES = {native.GATE["PREPARE"]: Stage.PREPARED, native.GATE["START"]: Stage.CREATED}
-
-
-class Child:
-    """One spawn.  `failure` is set where an op failed, `exit` where it ended otherwise; then `stage` is ENDED."""
-
-    def __init__(self, number: int, scope: int, listed: Sequence[Op] = ()) -> None:
-        self.number = number
-        self.scope = scope
-        self.ops = listed
-        self.stage = Stage.REQUESTED
-        self.pidfd: int | None = None
-        self.terminal: int | None = None  # the master of its terminal, where it made one; the holder's to close
-        self.failure: SandboxError | None = None
-        self.exit: ExitStatus | None = None
-        self.started: datetime | None = None  # when its program began to run
-        self._changed = asyncio.Event()
-
-    async def until(self, stage: Stage) -> None:
-        """Wait until the child has come this far or has ended.  Raises its failure: SpawnError and the like."""
-        await self._reached(stage)
-        if self.failure is not None:
-            raise self.failure
-
-    async def ended(self) -> None:
-        """Wait for the end, whatever it is."""
-        await self._reached(Stage.ENDED)
-
-    async def _reached(self, stage: Stage) -> None:
-        while self.stage < stage:
-            await self._changed.wait()
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the child's first process; one that has ended meanwhile is no error."""
-        if self.pidfd is None or self.stage is Stage.ENDED:
-            return
-        with contextlib.suppress(ProcessLookupError):  # it has ended, podmon's word of it is on the way
-            signal.pidfd_send_signal(self.pidfd, number)
-
-    @property
-    def pid(self) -> int | None:
-        """The process number as this process sees it; None before it is there and once it has been reaped."""
-        if self.pidfd is None:
-            return None
-        pid = native.pid_of(self.pidfd)
-        return pid if pid > 0 else None
-
-    def spawned(self, pidfd: int | None) -> None:
-        """It is there; `pidfd` is None where this process had no fd left to take it."""
-        self.close()
-        self.pidfd = pidfd
-        self.advance(Stage.SPAWNED)
-
-    def advance(self, stage: Stage) -> None:
-        self.stage = max(self.stage, stage)
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def end(self, *, failure: SandboxError | None = None, exit_status: ExitStatus | None = None) -> None:
-        if self.stage is Stage.ENDED:
-            return
-        self.failure, self.exit = failure, exit_status
-        self.close()  # or every container that ever ran would cost the engine an fd
-        self.advance(Stage.ENDED)
-
-    def close(self) -> None:
-        """Close the pidfd; the child can be asked nothing more."""
-        if self.pidfd is not None:
-            os.close(self.pidfd)
-            self.pidfd = None
-
-
-def _time(nanoseconds: int) -> datetime | None:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds else None
-
-
-@contextlib.contextmanager
-def _socket_path(directory: Path) -> Iterator[str]:
-    """The path of the pod's socket, short whatever the directory: a socket's path ends at 107 bytes."""
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{fd}/{SOCKET}"
-    finally:
-        os.close(fd)
-
-
-def bound_listener(directory: Path) -> socket.socket:
-    """A socket bound in the pod's directory, for podmon to listen on."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        with _socket_path(directory) as path:
-            listener.bind(path)
-            listener.setblocking(False)  # a client may be gone again before podmon comes to accept it
-            Path(path).chmod(0o600)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 class Podmon:
@@ -152,19 +46,23 @@ class Podmon:
         self._control = control
         self._own: dict[int, Child] = {}  # requests and execs of this connection
         self._numbers = 0
+        self._last_number = 0
+        self._answers: dict[int, asyncio.Future[None]] = {}  # of requests under way, by serial
+        self._tasks: set[asyncio.Task[None]] = set()
         self._gone = False
         self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
         self._sending = asyncio.Lock()
         self._closing = asyncio.Lock()  # two that wait for one pidfd would take each other's reader away
         self._loop.add_reader(control.fileno(), self._readable)
 
     @classmethod
-    def launch(cls, *, cgroup: int, title: str) -> Podmon:
-        """Clone a podmon into the cgroup directory `cgroup` and new net, IPC, UTS and pid namespaces."""
+    def launch(cls, *, cgroup: int, title: str, namespaces: int = POD_NAMESPACES) -> Podmon:
+        """Clone a podmon into the cgroup directory `cgroup` and new `namespaces`."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with its:
-                launched = native.launch(namespaces=_SHARED, control=its.fileno(), cgroup=cgroup, title=title)
+                launched = native.launch(namespaces=namespaces, control=its.fileno(), cgroup=cgroup, title=title)
         except SandboxError:
             ours.close()
             raise
@@ -176,17 +74,7 @@ class Podmon:
 
         Raises NotFound where no podmon is there any more.
         """
-        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            with _socket_path(directory) as path:
-                control.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            control.close()
-            raise NotFound("podmon", str(directory), f"no podmon is running for {directory}") from None
-        except OSError:
-            control.close()
-            raise
-        podmon = cls(control)
+        podmon = cls(wire.connected(directory))
         try:
             await podmon.subscribe()
         except BaseException:  # undo, then let it pass
@@ -195,11 +83,17 @@ class Podmon:
         return podmon
 
     async def setup(
-        self, listed: Sequence[Op], *, listener: int | None = None, records: int | None = None, bound: bool = False
+        self,
+        listed: Sequence[Op],
+        *,
+        listener: int | None = None,
+        records: int | None = None,
+        bound: bool = False,
+        **options: float,
     ) -> None:
         """Have podmon walk `listed` in itself, see ops.encode_setup, and subscribe.  Raises SpawnError."""
         child = self._new_own(listed)
-        spec = ops.encode_setup(listed, listener=listener, records=records, bound=bound)
+        spec = ops.encode_setup(listed, listener=listener, records=records, bound=bound, **options)
         await self._send_spec("SETUP", child, spec)
         await child.until(Stage.ENDED)
         await self.subscribe()
@@ -210,10 +104,15 @@ class Podmon:
         await self._send("SUBSCRIBE", child)
         await child.until(Stage.ENDED)
 
+    @property
+    def next_number(self) -> int:
+        """The number of the pod's child that `spawn` makes next."""
+        return self._last_number + 1
+
     async def spawn(self, listed: Sequence[Op], **options: Any) -> Child:
         """Start a child of the pod; `options` are those of ops.encode.  It comes to its first gate by itself."""
-        child = Child(max(self.children, default=0) + 1, native.SCOPE["OF_POD"], listed)
-        self.children[child.number] = child
+        child = Child(self.next_number, native.SCOPE["OF_POD"], self._ask_signal, listed)
+        self._know(child)
         await self._send_spec("SPAWN", child, ops.encode(listed, **options))
         return child
 
@@ -232,13 +131,27 @@ class Podmon:
         if child.stage is not Stage.ENDED:
             current = child.stage.name.lower()
             raise WrongState(f"child {child.number} is {current}", current=current, wanted="ended")
-        await self._send("FORGET", child)
+        await self._ask("FORGET", child)
         child.close()
         self.children.pop(child.number, None)
 
     async def reopen_log(self, child: Child) -> None:
-        """Have podmon go on in a new file, after somebody has renamed the child's log."""
-        await self._send("REOPEN", child)
+        """Have podmon go on in a new file, after somebody has renamed the child's log.
+
+        Raises KernelError (ENOENT) where it has none.
+        """
+        await self._ask("REOPEN", child)
+
+    async def resize(self, child: Child, rows: int, columns: int) -> None:
+        """Set the size of a terminal that podmon keeps.  Raises KernelError (ENOTTY) where there is none."""
+        await self._ask("RESIZE", child, rows=rows, columns=columns)
+
+    async def attach(self, child: Child, streams: int, sockets: Sequence[int]) -> None:
+        """Join what the child of the pod reads and writes to stream sockets, one for each bit of `streams`.
+
+        Raises KernelError: ENXIO where its stdin is not open, EOPNOTSUPP where podmon does not carry its output.
+        """
+        await self._ask("ATTACH", child, fds=sockets, streams=streams)
 
     @property
     def alive(self) -> bool:
@@ -247,7 +160,8 @@ class Podmon:
 
     async def gone(self) -> None:
         """Wait until podmon has ended."""
-        if self.pidfd < 0:
+        if self.pidfd < 0:  # it is closed, or never came: then the end of the connection has to do
+            await self._ended.wait()
             return
         # A descriptor of its own: the loop has one reader for each, and `close` takes that of `pidfd` and closes it.
         pidfd = os.dup(self.pidfd)
@@ -263,6 +177,7 @@ class Podmon:
 
     async def _close(self) -> None:
         if self.pidfd < 0:
+            await self._shut_down()
             return
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
@@ -271,6 +186,14 @@ class Podmon:
             os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | native.WALL)
         while not self._gone:  # what it said before its end is still to be read
             self._readable()
+        self.detach()
+
+    async def _shut_down(self) -> None:
+        """The end of a podmon whose pidfd never came, as this process had no fd left for it."""
+        if not self._gone:
+            with contextlib.suppress(WrongState):  # it has ended already
+                await self._send("SHUTDOWN", self._new_own(()))
+            await self._ended.wait()
         self.detach()
 
     def detach(self) -> None:
@@ -285,11 +208,38 @@ class Podmon:
 
     def _new_own(self, listed: Sequence[Op]) -> Child:
         self._numbers += 1
-        child = Child(self._numbers, native.SCOPE["OF_CONNECTION"], listed)
+        child = Child(self._numbers, native.SCOPE["OF_CONNECTION"], self._ask_signal, listed)
         self._own[child.number] = child
         return child
 
+    def _know(self, child: Child) -> None:
+        self.children[child.number] = child
+        self._last_number = max(self._last_number, child.number)
+
     # --- sending
+
+    async def _ask(self, kind: str, child: Child, *, fds: Sequence[int] = (), **fields: int) -> None:
+        """Send a request about a child that is there, and wait until it is done.  Raises KernelError if refused."""
+        self._numbers += 1
+        serial, answer = self._numbers, self._loop.create_future()
+        self._answers[serial] = answer
+        try:
+            await self._send(kind, child, fds=fds, serial=serial, **fields)
+            await answer
+        finally:
+            del self._answers[serial]
+
+    def _ask_signal(self, child: Child, number: int) -> None:
+        self._in_background(self._send("SIGNAL", child, signal=number))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            with contextlib.suppress(WrongState):  # podmon is gone, and with it who was to hear it
+                await work
+
+        task = self._loop.create_task(run())
+        self._tasks.add(task)  # the loop itself keeps none alive
+        task.add_done_callback(self._tasks.discard)
 
     async def _send_spec(self, kind: str, child: Child, spec: ops.Spec) -> None:
         memfd = native.sealed_memfd("spec", spec.data)
@@ -309,7 +259,7 @@ class Podmon:
                     await writable(self._control.fileno())
                 except (BrokenPipeError, ConnectionResetError):
                     break  # `_readable` comes to it, after what podmon said before
-        raise WrongState("the pod's podmon has ended", current="gone", wanted="running")
+        raise wire.podmon_ended()
 
     # --- hearing
 
@@ -326,24 +276,27 @@ class Podmon:
             self._lost()
 
     def _hear(self, message: Any, fds: list[int]) -> None:
+        if message.serial:
+            self._hear_answer(message)
+            return
         child = self._child_of(message)
-        kind = message.type
-        if kind == native.MESSAGE["SPAWNED"]:
-            child.spawned(fds.pop() if fds else None)
-        elif kind == native.MESSAGE["AT_GATE"]:
-            child.advance(_GATES[message.gate])
-        elif kind == native.MESSAGE["RUNNING"]:
-            child.started = _time(message.started_ns)
-            child.advance(Stage.RUNNING)
-        elif kind == native.MESSAGE["TERMINAL"] and fds:
-            child.terminal = fds.pop()
-        elif kind == native.MESSAGE["READY"]:
-            if self.pidfd < 0 and fds:
-                self.pidfd = fds.pop()
-                self.pid = native.pid_of(self.pidfd)
-            child.end()
-        else:
-            self._hear_end(child, message)
+        match wire.type_of(message):
+            case "SPAWNED":
+                child.spawned(fds.pop() if fds else None)
+            case "AT_GATE":
+                child.advance(_GATES[message.gate])
+            case "RUNNING":
+                child.started = wire.time_of(message.started_ns)
+                child.advance(Stage.RUNNING)
+            case "TERMINAL":
+                child.terminal = fds.pop() if fds else None
+            case "READY":
+                if self.pidfd < 0 and fds:
+                    self.pidfd = fds.pop()
+                    self.pid = native.pid_of(self.pidfd)
+                child.end()
+            case _:
+                self._hear_end(child, message)
         for fd in fds:
             os.close(fd)
         if child.stage is Stage.ENDED and child.scope == native.SCOPE["OF_CONNECTION"]:
@@ -352,38 +305,48 @@ class Podmon:
     def _child_of(self, message: Any) -> Child:
         """The child that a message is about; of the pod's, one may be another engine's and new to us."""
         known = self.children if message.scope == native.SCOPE["OF_POD"] else self._own
-        return known.setdefault(message.id, Child(message.id, message.scope))
+        if message.id in known:
+            return known[message.id]
+        child = Child(message.id, message.scope, self._ask_signal)
+        if known is self.children:
+            self._know(child)
+        return child
+
+    def _hear_answer(self, message: Any) -> None:
+        answer = self._answers.get(message.serial)
+        if answer is None or answer.done():  # who asked does not wait any more
+            return
+        if wire.type_of(message) == "REFUSED":
+            answer.set_exception(wire.refused(message.err))
+        else:
+            answer.set_result(None)
 
     @staticmethod
     def _hear_end(child: Child, message: Any) -> None:
-        if message.type == native.MESSAGE["EXITED"]:
-            killer = message.signal or None
-            child.end(
-                exit_status=ExitStatus(
-                    code=128 + killer if killer else message.code,
-                    signal=killer,
-                    oom_killed=False,
-                    started=_time(message.started_ns) if message.ran else None,
-                    finished=_time(message.finished_ns) or datetime.now(UTC),
-                )
-            )
-        elif message.type == native.MESSAGE["FAILED"]:
-            child.end(failure=ops.failure(child.ops, index=message.op, call=message.call, number=message.err))
-        elif child.stage is Stage.REQUESTED:  # what is refused of a child that is there does not end it
-            child.end(failure=KernelError(message.err, step="podmon refused the request"))
+        match wire.type_of(message):
+            case "EXITED":
+                child.end(exit_status=wire.exit_status(message))
+            case "FAILED":
+                child.end(failure=ops.failure(child.ops, index=message.op, call=message.call, number=message.err))
+            case _ if child.stage is Stage.REQUESTED:  # what is refused of a child that is there does not end it
+                child.end(failure=wire.refused(message.err))
 
     def _lost(self) -> None:
         """The connection is gone.  With podmon all that ran was killed, and all that did not run never will."""
         if self._gone:
             return
         self._gone = True
+        self._ended.set()
         self._loop.remove_reader(self._control.fileno())
         for child in (*self.children.values(), *self._own.values()):
             if child.stage >= Stage.RUNNING:
                 killed = ExitStatus(128 + signal.SIGKILL, signal.SIGKILL, False, None, datetime.now(UTC))
                 child.end(exit_status=killed)
             else:
-                child.end(failure=WrongState("the pod's podmon has ended", current="gone", wanted="running"))
+                child.end(failure=wire.podmon_ended())
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(wire.podmon_ended())
 
 
 async def readable(fd: int) -> None:

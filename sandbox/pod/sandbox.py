@@ -7,66 +7,44 @@ the pod but its directory, which belongs to the caller.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import re
 import secrets
 import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cgroups import Cgroup
+from cgroups import Cgroup, NoSuchCgroup
 from sandbox.errors import SandboxError, WrongState
-from sandbox.linux import mounts
-from sandbox.linux.ops import Log
+from sandbox.linux import mounts, native
+from sandbox.pod import wire
 from sandbox.pod.container import (
-    CONTAINER_NAMESPACES,
     POD_ROOTFS,
+    PRIVATE,
     ContainerSpec,
     ExecSpec,
     Prepared,
+    Sharing,
     compile_container,
     compile_exec,
     compile_pod,
+    compile_reaper,
 )
-from sandbox.pod.podmon import Child, Podmon, Stage, bound_listener
+from sandbox.pod.podmon import Child, Podmon, Stage
+from sandbox.pod.streams import LogTarget, Streams, open_streams, passable
 from sandbox.status import ExitStatus
+
+__all__ = ["RECORDS", "LogTarget", "PodSandbox", "SandboxContainer"]
 
 RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
 MINIMUM_GRACE = 2.0  # seconds; kubelet's minimumGracePeriodInSeconds (SEMANTICS A34)
 KILL_TIMEOUT = 10.0  # seconds in which the kernel and podmon are given to report what was killed
+STALL_TIMEOUT = 10.0  # seconds in which an attached client must take something of what waits for it
 POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories
-
-
-@dataclass(frozen=True)
-class LogTarget:
-    """A log that podmon writes: `directory`/`name`, rotated at `size` bytes, `files` of it kept."""
-
-    directory: Path
-    name: str
-    size: int = 10 << 20
-    files: int = 5
-
-
-def _open_log(target: LogTarget, fds: ExitStack) -> tuple[Log, tuple[int, int]]:
-    """The log as podmon is to be told of it, and the write ends of the pipes that lead there.
-
-    All fds close with `fds`: podmon and the container have their copies by then.
-    """
-    target.directory.mkdir(parents=True, exist_ok=True)
-    directory = os.open(target.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fds.callback(os.close, directory)
-    ends = []
-    for _ in range(2):
-        source, sink = os.pipe2(os.O_CLOEXEC)
-        fds.callback(os.close, source)
-        fds.callback(os.close, sink)
-        os.set_blocking(source, False)
-        ends.append((source, sink))
-    (stdout, stdout_sink), (stderr, stderr_sink) = ends
-    log = Log(directory, target.name, stdout, stderr, target.size, target.files)
-    return log, (stdout_sink, stderr_sink)
+REAPER = 1  # podmon's number for the reaper of a pid namespace that containers share
 
 
 class SandboxContainer:
@@ -118,8 +96,11 @@ class SandboxContainer:
         await self._podmon.forget(self._child)
 
     async def start(self) -> None:
-        """Run the program.  Raises SpawnError where the kernel will not (a missing command, …)."""
-        if self.stage is not Stage.CREATED:
+        """Run the program.  Raises SpawnError where the kernel will not (a missing command, …).
+
+        Also where whoever made the container died before it was created: the gate START opens those before it.
+        """
+        if not Stage.SPAWNED <= self.stage <= Stage.CREATED:
             raise WrongState(
                 f"container {self.name} is {self.stage.name.lower()}", current=self.stage.name.lower(), wanted="created"
             )
@@ -141,19 +122,26 @@ class SandboxContainer:
         """Send a signal to the first process; one that has ended is no error."""
         self._child.signal(number)
 
-    def kill_rest(self) -> None:
-        self.scope.kill()
-
     def kill(self) -> None:
-        """SIGKILL every process of the container."""
-        self._child.signal(signal.SIGKILL)  # PID 1 of its namespace: the kernel kills the rest
+        """SIGKILL every process of the container, in whatever pid namespace.  Idempotent."""
+        with contextlib.suppress(NoSuchCgroup):
+            self.scope.kill()
+
+    def kill_rest(self) -> None:
+        """SIGKILL what the first process left behind when it ended.  Idempotent.
+
+        There can be any only where that was not the first of its pid namespace, with which the kernel kills all others.
+        """
+        if self.stage is Stage.ENDED:
+            self.kill()
 
 
 class PodSandbox:
     """The namespaces and the cgroup slice of a pod, held by its podmon."""
 
-    def __init__(self, name: str, directory: Path, pod_slice: Cgroup, podmon: Podmon) -> None:
+    def __init__(self, name: str, directory: Path, pod_slice: Cgroup, podmon: Podmon, sharing: Sharing) -> None:
         self.name = name
+        self.sharing = sharing
         self.directory = directory
         self.containers: dict[str, SandboxContainer] = {}
         self._slice = pod_slice
@@ -161,7 +149,14 @@ class PodSandbox:
 
     @classmethod
     async def create(
-        cls, *, name: str, hostname: str, directory: Path, pod_slice: Cgroup, bound: bool = True, sharing: object = None
+        cls,
+        *,
+        name: str,
+        hostname: str,
+        directory: Path,
+        pod_slice: Cgroup,
+        bound: bool = True,
+        sharing: Sharing = PRIVATE,
     ) -> PodSandbox:
         """Make the sandbox: podmon in `pod_slice`/podmon.scope, its namespaces, hostname and loopback.
 
@@ -171,8 +166,8 @@ class PodSandbox:
         """
         scope = pod_slice.create_child("podmon.scope")
         with scope.fd() as cgroup:
-            podmon = Podmon.launch(cgroup=cgroup, title=name)
-        box = cls(name, directory, pod_slice, podmon)
+            podmon = Podmon.launch(cgroup=cgroup, title=name, namespaces=sharing.of_pod)
+        box = cls(name, directory, pod_slice, podmon, sharing)
         try:
             await box._setup(hostname, bound)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
@@ -188,14 +183,15 @@ class PodSandbox:
         directory: Path,
         pod_slice: Cgroup,
         containers: Mapping[int, tuple[str, str]],
-        sharing: object = None,
+        sharing: Sharing = PRIVATE,
     ) -> PodSandbox:
         """The sandbox that another process made and left, with all that has happened to its containers meanwhile.
 
-        `containers` are those of interest: number to name and id.  Raises NotFound where its podmon has ended.
+        `containers` are those of interest: number to name and id; `sharing` is as it was made.  Raises NotFound where
+        its podmon has ended.
         """
         podmon = await Podmon.connect(directory)
-        box = cls(name, directory, pod_slice, podmon)
+        box = cls(name, directory, pod_slice, podmon, sharing)
         for number, (container, identity) in containers.items():
             child = podmon.children.get(number)
             if child is not None:
@@ -216,22 +212,48 @@ class PodSandbox:
             os.mkdir(POD_ROOTFS.lstrip("/"), dir_fd=root)
             directory = os.open(records, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fds.callback(os.close, directory)
-            listener = fds.enter_context(bound_listener(self.directory))
+            listener = fds.enter_context(wire.bound_listener(self.directory))
+            shm = None
+            if self.sharing.host_ipc:
+                shm = mounts.bind(Path("/dev/shm"))
+                fds.callback(os.close, shm)
             await self._podmon.setup(
-                compile_pod(hostname=hostname, root=root, at=str(self.directory)),
+                compile_pod(hostname=hostname, root=root, at=str(self.directory), sharing=self.sharing, shm=shm),
                 listener=listener.fileno(),
                 records=directory,
                 bound=bound,
+                stall=STALL_TIMEOUT,
             )
+        if self.sharing.pid:
+            await self._start_reaper()
+
+    async def _start_reaper(self) -> None:
+        """podmon ends when it does, and so does the sandbox: without it nothing could run in that pid namespace."""
+        root = mounts.tmpfs(mounts.PAGE, 0o555)
+        try:
+            reaper = await self._podmon.spawn(compile_reaper(root=root), clone_flags=native.CLONE_NEWPID, vital=True)
+            await reaper.until(Stage.RUNNING)
+        finally:
+            os.close(root)
+
+    def _reaper(self) -> int | None:
+        """The pidfd of the reaper, where there is one."""
+        if not self.sharing.pid:
+            return None
+        pidfd = self._podmon.children[REAPER].pidfd
+        if pidfd is None:
+            raise wire.podmon_ended()
+        return pidfd
+
+    @property
+    def next_number(self) -> int:
+        """podmon's number for the container that `create_container` makes next."""
+        return self._podmon.next_number
 
     @property
     def alive(self) -> bool:
         """Whether podmon, and with it the sandbox, was still there when it was last heard of."""
         return self._podmon.alive
-
-    @property
-    def next_number(self) -> int:
-        return max(self._podmon.children, default=0) + 1
 
     async def gone(self) -> None:
         """Wait until podmon has ended."""
@@ -252,17 +274,20 @@ class PodSandbox:
         name: str,
         spec: ContainerSpec,
         *,
+        identity: str | None = None,
         stdout: int = -1,
         stderr: int = -1,
         log: LogTarget | None = None,
-        identity: str | None = None,
     ) -> SandboxContainer:
         """Make a container up to its gate: everything but the program is there.
 
-        Its output goes to `stdout` and `stderr`, write ends of pipes whose copies here the caller closes, or to a `log`
-        that podmon writes.  Raises SpawnError or KernelError, and has then removed what it made.
+        Its output goes to `stdout` and `stderr`, write ends of pipes whose copies here the caller closes (-1: nowhere),
+        or to a `log` that podmon writes.  `identity` is 64 hex digits, never used before.  Raises SpawnError or
+        KernelError, and has then removed what it made.
         """
         identity = identity or secrets.token_hex(32)
+        if not re.fullmatch("[0-9a-f]{64}", identity):
+            raise ValueError(f"not the id of a container: {identity!r}")
         scope = self._slice.create_child(f"{identity}.scope")
         try:
             child = await self._spawn(identity, scope, spec, (stdout, stderr), log)
@@ -278,17 +303,16 @@ class PodSandbox:
     ) -> Child:
         layer = self.directory / "containers" / identity
         with ExitStack() as fds:
-            log = None
-            if target is not None:
-                log, output = _open_log(target, fds)
-            prepared = self._prepare(spec, layer, *output, fds)
+            streams = open_streams(spec, target, output, fds)
+            prepared = self._prepare(spec, layer, streams, fds)
             cgroup = fds.enter_context(scope.fd())
             child = await self._podmon.spawn(
-                compile_container(spec, prepared),
-                clone_flags=CONTAINER_NAMESPACES,
+                compile_container(spec, prepared, self.sharing),
+                clone_flags=self.sharing.of_container,
                 cgroup=cgroup,
                 record=identity,
-                log=log,
+                log=streams.log,
+                stdin=streams.input,
             )
             await self._podmon.open_gate(child, "PREPARE")  # nothing to prepare from outside yet
             await child.until(Stage.CREATED)
@@ -299,20 +323,25 @@ class PodSandbox:
     async def execute(self, container: SandboxContainer, spec: ExecSpec, stdio: tuple[int, int, int] | None) -> Child:
         """Start a further program in a running container.
 
-        `stdio` are ends of pipes or sockets made for it, whose copies here the caller closes; None gives it a terminal,
-        whose master is then `Child.terminal`.  Returns once the program runs.  Raises SpawnError.
+        `stdio` are ends of pipes or sockets made for it, whose copies here the caller closes, or /dev/null (as -1 is);
+        None gives it a terminal, whose master is then `Child.terminal`.  Returns once the program runs.  Raises
+        SpawnError, or KernelError where it was stopped on its way for 30 s.
         """
         init = container.pidfd
         if init is None or container.stage is not Stage.RUNNING:
             current = container.stage.name.lower()
             raise WrongState(f"container {container.name} is {current}", current=current, wanted="running")
-        with container.scope.fd() as cgroup:
-            child = await self._podmon.execute(compile_exec(spec, init=init, stdio=stdio), cgroup=cgroup)
-            await child.until(Stage.RUNNING)
+        given = None if stdio is None else (passable(stdio[0]), passable(stdio[1]), passable(stdio[2]))
+        child = await self._podmon.execute(compile_exec(spec, init=init, stdio=given), cgroup_of=container.number)
+        try:
+            async with asyncio.timeout(wire.JOIN_TIMEOUT):
+                await child.until(Stage.RUNNING)
+        except TimeoutError:
+            child.signal(signal.SIGKILL)
+            raise wire.joined_too_late() from None
         return child
 
-    @staticmethod
-    def _prepare(spec: ContainerSpec, layer: Path, stdout: int, stderr: int, fds: ExitStack) -> Prepared:
+    def _prepare(self, spec: ContainerSpec, layer: Path, streams: Streams, fds: ExitStack) -> Prepared:
         """Make the mounts that need the host's paths.  Their fds close with `fds`: attached or not, none stays."""
         upper, work = layer / "upper", layer / "work"
         upper.mkdir(parents=True)
@@ -325,7 +354,9 @@ class PodSandbox:
             fd = mounts.bind(mount.source, read_only=mount.read_only)
             fds.callback(os.close, fd)
             attached.append((mount, fd, not mount.source.is_dir()))
-        return Prepared(rootfs, tuple(attached), stdout, stderr)
+        return Prepared(
+            rootfs, tuple(attached), streams.stdout, streams.stderr, stdin=streams.stdin, reaper=self._reaper()
+        )
 
     async def stop(self, timeout: float) -> None:
         """TERM to every container at once; what is still there after `timeout` seconds (2 at least) is killed.
@@ -347,6 +378,9 @@ class PodSandbox:
                 end.cancel()
 
     async def remove(self) -> None:
-        """Kill what is left and remove namespaces and cgroups.  Idempotent."""
+        """Kill what is left and remove namespaces and cgroups.  Idempotent.
+
+        With the host's pid namespace it is the slice's removal that kills: podmon's death is only its own there.
+        """
         await self._podmon.close()
         await asyncio.to_thread(self._slice.remove_tree)

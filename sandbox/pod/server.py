@@ -26,7 +26,7 @@ from typing import Any
 
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
-from sandbox.pod import wire
+from sandbox.pod import codec
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
 from sandbox.pod.paths import PID_FILE, lock_root, make_root, socket_path
@@ -103,9 +103,9 @@ class Server:
             else:
                 await _send(writer, {"answer": self._verbs[request["verb"]](request)})
         except (SandboxError, CgroupError, OSError) as error:
-            await _send(writer, wire.encode_error(error))
+            await _send(writer, codec.encode_error(error))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            await _send(writer, wire.encode_error(SandboxError(f"not a request of ours: {error!r}")))
+            await _send(writer, codec.encode_error(SandboxError(f"not a request of ours: {error!r}")))
 
     async def close(self) -> None:
         for task in self._connections:
@@ -129,10 +129,10 @@ class Server:
         return self._engine.find(request["namespace"], request["name"]).record.uid
 
     def _pods(self, _: Mapping[str, Any]) -> Any:
-        return wire.encode(self._engine.statuses())
+        return codec.encode(self._engine.statuses())
 
     def _target(self, request: Mapping[str, Any]) -> Any:
-        return wire.encode(self._engine.target(request["namespace"], request["name"], request["container"]))
+        return codec.encode(self._engine.target(request["namespace"], request["name"], request["container"]))
 
     async def _stop(self, request: Mapping[str, Any]) -> None:
         if not request.get("now"):
@@ -145,7 +145,7 @@ class Server:
             workers = [self._engine.worker(uid) for uid in uids]
             there = [worker for worker in workers if worker and not worker.removed]
             changes = [worker.changed for worker in there]
-            yield [wire.encode(worker.status()) if worker in there and worker else None for worker in workers]
+            yield [codec.encode(worker.status()) if worker in there and worker else None for worker in workers]
             if not changes:
                 return
             await any_of(*changes)

@@ -24,7 +24,7 @@ from typing import Any
 
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
-from sandbox.pod import wire
+from sandbox.pod import codec
 from sandbox.pod.paths import pod_log_directory
 from sandbox.pod.slices import Slices
 from sandbox.pod.state import PodRecord, PodState
@@ -102,8 +102,8 @@ class Store:
 
     def _read(self, directory: Path) -> tuple[PodRecord, PodState] | None:
         try:
-            record = wire.decode(PodRecord, json.loads((directory / "pod.json").read_bytes()))
-            state = wire.decode(PodState, json.loads((directory / "state.json").read_bytes()))
+            record = codec.decode(PodRecord, json.loads((directory / "pod.json").read_bytes()))
+            state = codec.decode(PodState, json.loads((directory / "state.json").read_bytes()))
         except FileNotFoundError:
             self._remove_slice(directory.name)
             self._discard(directory)
@@ -168,7 +168,7 @@ class Store:
 
 def _dump(value: Any) -> str:
     # ASCII alone: whatever a manifest says and whatever the locale is, it can be written.
-    return json.dumps(wire.encode(value), separators=(",", ":"))
+    return json.dumps(codec.encode(value), separators=(",", ":"))
 
 
 def remove_tree(path: Path) -> None:

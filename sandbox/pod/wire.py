@@ -1,164 +1,102 @@
-"""Values of ours as JSON and back: what stands in state files and crosses the engine's socket.
+"""What every client of a podmon shares, with asyncio or without: where its socket is, and what its words mean.
 
-A dataclass becomes an object of its fields, read back by their type annotations; of a union of dataclasses the class's
-name goes along as "is".  Fields that hold their default are left out, unknown ones are ignored: an engine reads what
-an older or a newer one wrote.  Pure.
+The wire itself is described in csrc/spawn.h.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-import types
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
-from datetime import datetime
-from enum import Enum
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from sandbox.errors import (
-    AlreadyExists,
-    Finding,
-    ManifestError,
-    NotFound,
-    SandboxError,
-    Unsupported,
-    WrongState,
-)
+from sandbox.errors import KernelError, NotFound, WrongState
+from sandbox.linux import native
+from sandbox.status import ExitStatus
 
-T = TypeVar("T")
-
-# ---- values ----
+SOCKET = "podmon.sock"  # in the pod's directory
+JOIN_TIMEOUT = 30.0  # seconds in which a program that joins a container must have come to run
 
 
-def encode(value: Any) -> Any:
-    """`value` in what JSON has: dicts, lists, strings, numbers, booleans and None."""
-    match value:
-        case datetime():
-            return value.isoformat()
-        case Enum():
-            return value.value
-        case Path():
-            return str(value)
-        case Mapping():
-            return {key: encode(item) for key, item in value.items()}
-        case list() | tuple():
-            return [encode(item) for item in value]
-    return _encode_fields(value) if is_dataclass(value) else value
-
-
-def _encode_fields(value: Any) -> Any:
-    said = {field.name: encode(getattr(value, field.name)) for field in fields(value) if not _idle(value, field)}
-    return {"is": type(value).__name__, **said}
-
-
-def _idle(value: Any, field: Field[Any]) -> bool:
-    held = getattr(value, field.name)
-    if field.default is not MISSING:
-        return bool(held == field.default)
-    return field.default_factory is not MISSING and bool(held == field.default_factory())
-
-
-def decode(kind: type[T], data: Any) -> T:
-    """The value of type `kind` that `encode` made `data` of.  Raises ValueError for anything else."""
+@contextlib.contextmanager
+def _socket_path(directory: Path) -> Iterator[str]:
+    """The path of the pod's socket, short whatever the directory: a socket's path ends at 107 bytes."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return typing.cast(T, _decode(kind, data))
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"not a {kind.__name__}: {error}") from None
+        yield f"/proc/self/fd/{fd}/{SOCKET}"
+    finally:
+        os.close(fd)
 
 
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def bound_listener(directory: Path) -> socket.socket:
+    """A socket bound in the pod's directory, for podmon to listen on."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with _socket_path(directory) as path:
+            listener.bind(path)
+            listener.setblocking(False)  # a client may be gone again before podmon comes to accept it
+            Path(path).chmod(0o600)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
-def _decode(kind: Any, data: Any) -> Any:
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return _decode_union(typing.get_args(kind), data)
-    if origin is tuple:
-        if not isinstance(data, list):
-            raise TypeError(f"{data!r} is not a list")
-        return tuple(_decode(typing.get_args(kind)[0], item) for item in data)
-    if origin is not None:  # a Mapping
-        return {key: _decode(typing.get_args(kind)[1], item) for key, item in data.items()}
-    return _decode_fields(kind, data) if is_dataclass(kind) else _plain(kind, data)
+def connected(directory: Path) -> socket.socket:
+    """A connection to the podmon of the pod in `directory`.  Raises NotFound where there is none any more."""
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with _socket_path(directory) as path:
+            control.connect(path)
+    except (ConnectionRefusedError, FileNotFoundError):
+        control.close()
+        raise NotFound("podmon", str(directory), f"no podmon is running for {directory}") from None
+    except OSError:
+        control.close()
+        raise
+    return control
 
 
-def _plain(kind: Any, data: Any) -> Any:
-    if kind is Any:
-        return data
-    if kind is datetime:
-        moment = datetime.fromisoformat(data)
-        if moment.tzinfo is None:
-            raise ValueError(f"{data} is a time without its zone")
-        return moment
-    if kind is float:
-        if type(data) not in (int, float) or not math.isfinite(data):
-            raise TypeError(f"{data!r} is not a number")
-        return float(data)
-    if kind in (str, int, bool):
-        if type(data) is not kind:  # not isinstance: a bool is no number here
-            raise TypeError(f"{data!r} is not of type {kind.__name__}")
-        return data
-    return kind(data)  # Path, an Enum
+def podmon_ended() -> WrongState:
+    """The error of whatever was asked of a podmon that is no more."""
+    return WrongState("the pod's podmon has ended", current="gone", wanted="running")
 
 
-def _decode_fields(kind: Any, data: Any) -> Any:
-    hints = _hints(kind)
-    return kind(**{name: _decode(hints[name], item) for name, item in data.items() if name in hints})
+def refused(number: int) -> KernelError:
+    """The error for a request that podmon refused with this errno."""
+    return KernelError(number, step="podmon refused the request")
 
 
-def _decode_union(kinds: tuple[Any, ...], data: Any) -> Any:
-    if data is None and type(None) in kinds:
-        return None
-    known = [kind for kind in kinds if kind is not type(None)]
-    if isinstance(data, Mapping) and "is" in data:
-        named = [kind for kind in known if kind.__name__ == data["is"]]
-        if not named:
-            raise ValueError(f"{data['is']!r} is none of {', '.join(kind.__name__ for kind in known)}")
-        return _decode(named[0], data)
-    return _decode(known[0], data)
+def joined_too_late() -> KernelError:
+    """The error for a program that was stopped on its way into a container."""
+    hint = "something in the container stops what joins it, or its cgroup is frozen"
+    return KernelError(errno.ETIMEDOUT, step="join the container", hint=hint)
 
 
-# ---- errors ----
+def exit_status(message: Any) -> ExitStatus:
+    """The end that an EXITED message tells."""
+    killer = message.signal or None
+    return ExitStatus(
+        code=128 + killer if killer else message.code,
+        signal=killer,
+        oom_killed=False,
+        started=time_of(message.started_ns) if message.ran else None,
+        finished=time_of(message.finished_ns) or datetime.now(UTC),
+    )
 
 
-def encode_error(error: SandboxError | OSError) -> dict[str, Any]:
-    """An error as the socket carries it; what has no class of its own in `_ERRORS` arrives as a SandboxError."""
-    about = {name: getattr(error, name, None) for name in ("kind", "name", "current", "wanted", "feature", "needs")}
-    message = error.message if isinstance(error, SandboxError) else _words(error)
-    return {
-        # A cgroups.Unsupported is not ours: it has other fields.
-        "error": type(error).__name__ if isinstance(error, SandboxError) else "SandboxError",
-        "message": message,
-        "hint": getattr(error, "hint", None),
-        **{name: value for name, value in about.items() if value is not None},
-        "findings": [encode(finding) for finding in getattr(error, "findings", ())],
-    }
+def time_of(nanoseconds: int) -> datetime | None:
+    """A time of CLOCK_REALTIME as podmon sends it; None for 0."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds else None
 
 
-def _words(error: OSError) -> str:
-    about = f"{error.filename}: " if error.filename else ""
-    return f"{about}{error.strerror or error}"
+def type_of(message: Any) -> str:
+    """The name of a message's type: "EXITED"."""
+    return _TYPES[message.type]
 
 
-def decode_error(data: Mapping[str, Any]) -> SandboxError:
-    """The error that `encode_error` was given."""
-    make = _ERRORS.get(data["error"])
-    return make(data) if make else SandboxError(data["message"], hint=data["hint"])
-
-
-_ERRORS: Mapping[str, Callable[[Mapping[str, Any]], SandboxError]] = {
-    "NotFound": lambda data: NotFound(data["kind"], data["name"], data["message"], hint=data["hint"]),
-    "AlreadyExists": lambda data: AlreadyExists(data["kind"], data["name"], hint=data["hint"]),
-    "WrongState": lambda data: WrongState(
-        data["message"], current=data["current"], wanted=data["wanted"], hint=data["hint"]
-    ),
-    "Unsupported": lambda data: Unsupported(data["feature"], needs=data["needs"], hint=data["hint"]),
-    "ManifestError": lambda data: ManifestError(
-        tuple(decode(Finding, finding) for finding in data["findings"]), hint=data["hint"]
-    ),
-}
+_TYPES = {number: name for name, number in native.MESSAGE.items()}

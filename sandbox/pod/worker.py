@@ -280,8 +280,10 @@ class Worker:
         if self._box is None or not self._box.alive:
             return
         end = ends.by_failure(known.instance, error, now())
-        state = self.state.with_container(known.with_end(end))
-        self._book.note(state.with_event(now(), "Failed", f"Error: {end.message}", container=known.name, warning=True))
+        ended = known.with_end(end)
+        state = self.state.with_container(ended)
+        state = state.with_event(now(), "Failed", f"Error: {end.message}", container=known.name, warning=True)
+        self._book.note(self._with_back_off(state, ended))
         self._leave(known.name, known.instance.id)
 
     async def _watch(self, made: SandboxContainer) -> None:
@@ -297,8 +299,18 @@ class Worker:
         if made.exit is None:
             self._note_start_error(known, made.failure or SandboxError("it ended before its program ran"))
             return
-        self._book.note(self.state.with_container(known.with_end(ends.by_exit(known.instance, made.exit))))
+        ended = known.with_end(ends.by_exit(known.instance, made.exit))
+        self._book.note(self._with_back_off(self.state.with_container(ended), ended))
         self._leave(made.name, made.id, made)
+
+    def _with_back_off(self, state: PodState, ended: ContainerState) -> PodState:
+        """With kubelet's event where the container has to wait for its restart."""
+        limit = self._around.config.max_container_restart_period
+        if state.deletion or lifecycle.waits(self.pod, ended, now(), limit) is None:
+            return state
+        what = f"Back-off restarting failed container {ended.name} in pod"
+        message = f"{what} {self.record.name}_{self.record.namespace}({self.record.uid})"
+        return state.with_event(now(), "BackOff", message, container=ended.name, warning=True)
 
     def _leave(self, container: str, identity: str, made: SandboxContainer | None = None) -> None:
         self._leaving[container] = self._tasks.start(self._remove_rest(container, identity, made))

@@ -32,8 +32,8 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         calls.append((target, argv, stdin, tty))
         return 7
 
-    def attach(target: object, *, stdin: bool, tty: bool) -> int:
-        calls.append((target, stdin, tty))
+    def attach(target: object, *, stdin: bool) -> int:
+        calls.append((target, stdin))
         return 7
 
     module = ModuleType("sandbox.front.joining")
@@ -60,7 +60,7 @@ def test_exec(words: tuple[str, ...], call: Any, said: str, command: CommandLine
 
 def test_attach(command: CommandLine, joined: list[Any]) -> None:
     assert command(PODS, "attach", "two", "-i") == (7, "", DEFAULTED)
-    assert joined == [(("default", "two", "a"), True, False)]
+    assert joined == [(("default", "two", "a"), True)]
 
 
 def test_a_terminal_is_attached_to_as_one(command: CommandLine, joined: list[Any]) -> None:
@@ -70,7 +70,7 @@ def test_a_terminal_is_attached_to_as_one(command: CommandLine, joined: list[Any
         "",
         "error: Unable to use a TTY - container app did not allocate one\n",
     )
-    assert joined == [(("default", "web", "app"), True, False)]
+    assert joined == [(("default", "web", "app"), True)]
 
 
 @pytest.mark.parametrize(

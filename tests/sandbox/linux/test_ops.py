@@ -33,6 +33,7 @@ from sandbox.linux.ops import (
     Pivot,
     Private,
     ReadOnly,
+    Reap,
     Root,
     Session,
     SetNs,
@@ -64,7 +65,11 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
     ),
     (Gate("START"), "wait at the gate START", {"kind": "GATE", "a": native.GATE["START"]}),
     (Session(), "begin a new session", {"kind": "SESSION"}),
-    (Tty(), "make a terminal from /dev/ptmx and use it as fds 0 to 2", {"kind": "TTY"}),
+    (
+        Tty(24, 80, kept=True, controls=True),
+        "make a terminal from /dev/ptmx and use it as fds 0 to 2",
+        {"kind": "TTY", "a": 24, "b": 80, "flags": 3},
+    ),
     (Fork(), "go on inside the pid namespace", {"kind": "FORK", "flags": 0}),
     (Keyring(), "join a new session keyring", {"kind": "KEYRING"}),
     (Signals(), "reset every signal to its default", {"kind": "SIGNALS"}),
@@ -122,6 +127,7 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
         "set capabilities: bounding 0x1ff, permitted and effective 0xf",
         {"kind": "CAPS", "a": 0x1FF, "b": 0xF},
     ),
+    (Reap(), "close everything and reap for ever", {"kind": "REAP"}),
     (
         Exec(("sh", "-c", "exit"), ("PATH=/bin", "HOME=/")),
         "run sh -c exit",
@@ -194,6 +200,20 @@ def test_an_op_is_encoded_as_the_row_that_c_reads(op: Op, says: str, row: dict[s
             assert decoded.texts(offset, len(wanted)) == wanted
         else:
             assert decoded.text(offset) == wanted
+
+
+def test_a_root_without_a_mount_is_what_is_there() -> None:
+    op = Root(None, "/", "the pod's root")
+    assert op.describe() == "use / as the pod's root"
+    decoded = Decoded(encode([op]))
+    assert (decoded.ops[0].fd, decoded.text(decoded.ops[0].s1)) == (native.NO_FD, "/")
+
+
+@pytest.mark.parametrize(
+    ("op", "flags"), [(Tty(), 0), (Tty(kept=True), 1), (Tty(controls=True), 2)], ids=["exec", "kept", "controls"]
+)
+def test_a_terminal_is_kept_or_controls_as_asked(op: Tty, flags: int) -> None:
+    assert Decoded(encode([op])).ops[0].flags == flags
 
 
 def test_a_script_of_several_lines_is_still_described_in_one() -> None:

@@ -42,6 +42,7 @@ from sandbox.linux.ops import (
     Pivot,
     Private,
     ReadOnly,
+    Reap,
     Root,
     Session,
     SetNs,
@@ -130,6 +131,15 @@ def pivoted(*ops: Op) -> Callable[[Fds], Sequence[Op]]:
     return rooted(Pivot(), *ops)
 
 
+def devpts(*ops: Op) -> Callable[[Fds], Sequence[Op]]:
+    return rooted(
+        Mount("tmpfs", "/dev"),
+        Mount("devpts", "/dev/pts", ("newinstance", "ptmxmode=0666")),
+        Symlink("pts/ptmx", "/dev/ptmx"),
+        *ops,
+    )
+
+
 def plain(*ops: Op) -> Callable[[Fds], Sequence[Op]]:
     return lambda fds: ops
 
@@ -178,6 +188,9 @@ CASES = [
         in_podmon=True,
     ),
     Case("TTY", "no devpts", rooted(Tty()), "make terminal", "/dev/ptmx", "openat2", errno.ENOENT),
+    Case("REAP", "podmon itself", plain(Reap()), "reap", None, "send", errno.EBADF, in_podmon=True),
+    Case("TTY", "leads no session", devpts(Tty(controls=True)), "make terminal", "/dev/ptmx", "ioctl", errno.EPERM),
+    Case("ROOT", "not there", plain(Root(None, "/no")), "attach rootfs", "/no", "openat", errno.ENOENT),
     Case("FORK", "fd 0 is no terminal", plain(Fork(terminal=True)), "join", None, "ioctl", errno.ENOTTY),
     Case("HOSTNAME", "65 bytes", plain(Hostname("x" * 65)), "set hostname", None, "sethostname", errno.EINVAL),
     Case("LINK_UP", "no such link", plain(LinkUp("eth7")), "bring link up", "eth7", "ioctl", errno.ENODEV),

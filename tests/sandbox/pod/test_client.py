@@ -17,7 +17,7 @@ import pytest
 
 from sandbox.errors import NotFound, SandboxError
 from sandbox.pod import client as module
-from sandbox.pod import report, wire
+from sandbox.pod import codec, report
 from sandbox.pod.client import TRIES, Client, Watch, has_ended
 from sandbox.pod.connection import Connection, EngineEnded, connect
 from sandbox.pod.state import ContainerState
@@ -54,7 +54,7 @@ def gone(kind: str = "pods", name: str = "web") -> dict[str, object]:
 
 
 def test_pods_come_as_statuses(tmp_path: Path) -> None:
-    with client_of(tmp_path, answers(wire.encode([STARTED, CRASHED]))) as client:
+    with client_of(tmp_path, answers(codec.encode([STARTED, CRASHED]))) as client:
         assert client.pods() == (STARTED, CRASHED)
         assert (client.node_name, client.engine_pid) == ("here", 4711)
 
@@ -145,14 +145,14 @@ def test_stop_returns_when_the_engine_has_ended(tmp_path: Path, answered: bool) 
 
 
 def test_a_watch_has_each_change_until_all_are_gone(tmp_path: Path) -> None:
-    one, two = wire.encode([STARTED, STARTED]), wire.encode([CRASHED, None])
+    one, two = codec.encode([STARTED, STARTED]), codec.encode([CRASHED, None])
     with engine(tmp_path, watched(one, two, [None, None])), Watch(tmp_path, [UID, UID]) as watch:
         assert list(watch.until()) == [(STARTED, STARTED), (CRASHED, None), (None, None)]
 
 
 def test_a_watch_goes_on_with_the_next_engine_under_the_same_descriptor(tmp_path: Path) -> None:
-    first = watched(wire.encode([STARTED]))
-    second = watched(wire.encode([CRASHED]), [None])
+    first = watched(codec.encode([STARTED]))
+    second = watched(codec.encode([CRASHED]), [None])
     with engine(tmp_path, first, fake_engine.ends_when_asked, second), Watch(tmp_path, [UID]) as watch:
         number = watch.fileno()
         assert [watch.next() for _ in range(3)] == [(STARTED,), (CRASHED,), (None,)]
@@ -165,7 +165,7 @@ def test_the_descriptor_of_a_watch_is_readable_when_there_is_something_new(tmp_p
     def script(peer: Peer) -> None:
         peer.hello()
         peer.hear()
-        peer.say({"answer": wire.encode([STARTED])})
+        peer.say({"answer": codec.encode([STARTED])})
         go.wait()
         peer.say({"answer": [None]})
         peer.until_gone()
@@ -185,7 +185,7 @@ def test_a_watch_ends_at_its_deadline(tmp_path: Path) -> None:
     def script(peer: Peer) -> None:
         peer.hello()
         peer.hear()
-        peer.say({"answer": wire.encode([STARTED])})
+        peer.say({"answer": codec.encode([STARTED])})
         peer.until_gone()
 
     with engine(tmp_path, script), Watch(tmp_path, [UID]) as watch:
@@ -194,7 +194,7 @@ def test_a_watch_ends_at_its_deadline(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("gone_by_then", [True, False])
 def test_whether_a_pod_was_removed_in_time(tmp_path: Path, gone_by_then: bool) -> None:  # A42
-    said = [None] if gone_by_then else wire.encode([STARTED])
+    said = [None] if gone_by_then else codec.encode([STARTED])
 
     def script(peer: Peer) -> None:
         peer.hello()
@@ -211,7 +211,7 @@ def test_a_thread_that_waits_can_be_called_back(tmp_path: Path) -> None:
     def script(peer: Peer) -> None:
         peer.hello()
         peer.hear()
-        peer.say({"answer": wire.encode([STARTED])})
+        peer.say({"answer": codec.encode([STARTED])})
         peer.until_gone()
 
     with engine(tmp_path, script), Watch(tmp_path, [UID]) as watch:
@@ -229,10 +229,10 @@ def test_a_call_back_that_came_while_the_engine_changed_is_not_lost(
     def second(peer: Peer) -> None:
         peer.hello()
         peer.hear()
-        peer.say({"answer": wire.encode([CRASHED])})
+        peer.say({"answer": codec.encode([CRASHED])})
         peer.until_gone()
 
-    with engine(tmp_path, watched(wire.encode([STARTED])), second), Watch(tmp_path, [UID]) as watch:
+    with engine(tmp_path, watched(codec.encode([STARTED])), second), Watch(tmp_path, [UID]) as watch:
         become = Connection.become
 
         def cancelled_meanwhile(self: Connection, other: Connection) -> None:
@@ -249,9 +249,9 @@ def test_the_end_of_an_instance_is_waited_for_without_blocking(tmp_path: Path) -
     def script(peer: Peer) -> None:
         peer.hello()
         peer.hear()
-        peer.say({"answer": wire.encode([STARTED])})
+        peer.say({"answer": codec.encode([STARTED])})
         go.wait()
-        peer.say({"answer": wire.encode([CRASHED])})
+        peer.say({"answer": codec.encode([CRASHED])})
         peer.until_gone()
 
     def holder(peer: Peer) -> None:

@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
@@ -45,6 +46,7 @@ from sandbox.linux.ops import (
     encode,
     encode_setup,
 )
+from sandbox.pod import wire as wire_module
 from sandbox.pod.container import DEFAULT_PATH, POD_ROOTFS, ContainerSpec, compile_pod
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.sandbox import PodSandbox
@@ -64,7 +66,14 @@ FDS = sorted(["/dev/null"] * 3 + ["anon_inode:[eventpoll]", "anon_inode:[pidfd]"
 class Wire:
     """A podmon and the bare socket to it: what the engine never sends can be sent here."""
 
-    def __init__(self, pod_slice: Cgroup, directory: Path, busybox: Path) -> None:
+    def __init__(
+        self,
+        pod_slice: Cgroup,
+        directory: Path,
+        busybox: Path,
+        listener: int | None = None,
+        after: Sequence[Op] = (),
+    ) -> None:
         self.slice = pod_slice
         self.busybox = busybox
         self.leaf = pod_slice.create_child("leaf.scope")
@@ -75,7 +84,7 @@ class Wire:
         its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)
         with its, self.scope.fd() as cgroup:
             launched = native.launch(
-                namespaces=native.CLONE_NEWNET | native.CLONE_NEWIPC | native.CLONE_NEWUTS,
+                namespaces=native.CLONE_NEWNET | native.CLONE_NEWIPC | native.CLONE_NEWUTS | native.CLONE_NEWPID,
                 control=its.fileno(),
                 cgroup=cgroup,
                 title="test",
@@ -85,12 +94,17 @@ class Wire:
         root = mounts.tmpfs(64 << 10, 0o755)
         os.mkdir(POD_ROOTFS.lstrip("/"), dir_fd=root)
         spec = encode_setup(
-            compile_pod(hostname="test", root=root, at=str(directory)), listener=None, records=None, bound=True
+            [*compile_pod(hostname="test", root=root, at=str(directory)), *after],
+            listener=listener,
+            records=None,
+            bound=True,
         )
         self.spec(spec.data, *spec.fds, kind="SETUP", id=1)
         os.close(root)
         ready = self.answer()
         assert (TYPES[ready.type], ready.id, ready.code) == ("READY", 1, native.PROTOCOL)
+        self.message("REOPEN", id=77)
+        assert self.refusal(77) == errno.ENOENT  # a turn later, in which it has closed what SETUP brought
 
     def send(self, message: bytes, *fds: int) -> None:
         socket.send_fds(self.socket, [message], fds)
@@ -247,7 +261,7 @@ BAD_HEADERS = [
     ("strings", [0, 1, 2**31, 2**32 - 40, 2**32 - 1], errno.EINVAL),
     ("nfds", [0, 1, 3, 128, 2**32 - 1], errno.EINVAL),
     *((name, [2, 3, -2, -(2**31), 2**31 - 1], errno.EINVAL) for name in ("cgroup", "listener", "records", "log_dir")),
-    *((name, [2, 3, -2, -(2**31), 2**31 - 1], errno.EINVAL) for name in ("log_stdout", "log_stderr")),
+    *((name, [2, 3, -2, -(2**31), 2**31 - 1], errno.EINVAL) for name in ("log_stdout", "log_stderr", "stdin_pipe")),
     ("log_name", [4096, 2**31, 2**32 - 1], errno.EINVAL),
     ("record_name", [4096, 2**31, 2**32 - 1], errno.EINVAL),
 ]  # fmt: skip
@@ -414,6 +428,29 @@ def test_a_message_of_another_size_is_refused(wire: Wire, size: int) -> None:
 def test_a_message_of_an_unknown_type_is_refused(wire: Wire, kind: int) -> None:
     wire.message(kind, id=9)
     assert wire.refusal(9) == errno.EINVAL
+    wire.works(3)
+
+
+def test_no_request_about_nobody_or_of_nonsense_brings_podmon_down(wire: Wire) -> None:
+    """What needs a child is refused where there is none; fds that come along are closed."""
+    pair = socket.socketpair()
+    for kind in ("FORGET", "REOPEN", "ATTACH", "RESIZE", "SIGNAL"):
+        for scope in (*native.SCOPE.values(), 2**32 - 1):
+            for value in (0, 1, 7, 2**31, 2**32 - 1):
+                fields = dict.fromkeys(("streams", "rows", "columns", "signal"), value)
+                wire.message(kind, *[pair[0].fileno()] * 3, id=9, scope=scope, serial=value, **fields)
+                answer = wire.answer()
+                assert (TYPES[answer.type], answer.id, answer.serial) == ("REFUSED", 9, value), kind
+    for end in pair:
+        end.close()
+    wire.works(3)
+    assert fds_of(wire.pid) == FDS
+
+
+def test_a_child_in_the_cgroup_of_nobody_is_refused(wire: Wire) -> None:
+    spec = encode([Exec(("/x",))], cgroup_of=77)
+    wire.spec(spec.data, id=2)
+    assert wire.refusal(2) == errno.ESRCH
     wire.works(3)
 
 
@@ -600,7 +637,7 @@ def test_podmon_has_an_empty_root_and_nothing_open_but_its_own(wire: Wire) -> No
     for number in range(3):
         assert (process / f"fd/{number}").stat().st_rdev == os.makedev(1, 3)
     mounted = [line.split()[4] for line in (process / "mountinfo").read_text().splitlines()]
-    assert sorted(mounted) == ["/", "/dev", "/shm"]
+    assert sorted(mounted) == ["/", "/dev", "/dev", "/shm"]
 
 
 def test_a_child_has_no_fds_but_its_own_even_while_it_waits(wire: Wire) -> None:
@@ -676,6 +713,81 @@ def test_podmon_cannot_be_traced_by_root_with_the_same_capabilities(
             wire.close()
 
     in_a_thread_that_may_not_trace(look)
+
+
+# --- scarcity
+
+
+def is_at_rest(pid: int) -> bool:
+    """Whether a process is found asleep so often that it cannot be in a loop; each look lets others run."""
+    for _ in range(300):
+        os.sched_yield()
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            return False
+    return True
+
+
+def comes_to_rest(pid: int) -> bool:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if is_at_rest(pid):
+            return True
+    return False
+
+
+def listening_wire(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Wire:
+    with wire_module.bound_listener(tmp_path) as listener:
+        return Wire(pod_slice, tmp_path, busybox, listener=listener.fileno())
+
+
+def test_a_podmon_without_an_fd_for_who_connects_does_not_spin_and_takes_him_later(
+    pod_slice: Cgroup, tmp_path: Path, busybox: Path
+) -> None:
+    wire = listening_wire(pod_slice, tmp_path, busybox)
+    try:
+        numbers = {int(fd.name) for fd in Path(f"/proc/{wire.pid}/fd").iterdir()}
+        lowest_free = min(set(range(100)) - numbers)
+        _, most = resource.prlimit(wire.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(wire.pid, resource.RLIMIT_NOFILE, (lowest_free, most))
+        client = wire_module.connected(tmp_path)
+        client.settimeout(TIMEOUT)
+        client.send(native.encode_message(type=native.MESSAGE["SUBSCRIBE"], id=1))
+        assert comes_to_rest(wire.pid)
+        for _ in range(3):  # each turn it tries once more
+            wire.message("OPEN_GATE", id=77, gate=native.GATE["START"])
+            assert comes_to_rest(wire.pid)
+        resource.prlimit(wire.pid, resource.RLIMIT_NOFILE, (64, most))
+        wire.message("OPEN_GATE", id=77, gate=native.GATE["START"])
+        answer = native.decode_message(client.recv(native.MESSAGE_SIZE))
+        assert TYPES[answer.type] == "READY"
+        client.close()
+    finally:
+        wire.close()
+
+
+def test_a_podmon_that_may_send_no_fd_now_does_not_spin_and_sends_it_later(
+    pod_slice: Cgroup, tmp_path: Path, busybox: Path
+) -> None:
+    """ETOOMANYREFS: root has more fds under way than podmon may have open.  Its socket is writable all the while."""
+    wire = Wire(pod_slice, tmp_path, busybox, after=[Caps(0, 0)])
+    ours, theirs = socket.socketpair()
+    try:
+        _, most = resource.prlimit(wire.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(wire.pid, resource.RLIMIT_NOFILE, (32, most))
+        null = os.open("/dev/null", os.O_RDONLY)
+        for _ in range(40):
+            socket.send_fds(ours, [b"x"], [null])
+        os.close(null)
+        wire.message("SUBSCRIBE", id=5)
+        assert comes_to_rest(wire.pid)
+        assert not select.select([wire.socket], [], [], 0)[0]
+        theirs.close()  # and with it what was under way
+        answer = wire.answer()
+        assert (TYPES[answer.type], answer.id) == ("READY", 5)
+    finally:
+        ours.close()
+        theirs.close()
+        wire.close()
 
 
 # --- the engine's side, and fate

@@ -15,14 +15,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cgroups import Cgroup
-from sandbox.errors import NotFound, SpawnError, WrongState
+from sandbox.errors import KernelError, NotFound, SandboxError, SpawnError, WrongState
 from sandbox.linux import native
-from sandbox.pod.container import DEFAULT_PATH, ContainerSpec, ExecSpec
-from sandbox.pod.podmon import Child, Podmon, Stage
+from sandbox.pod import wire
+from sandbox.pod.container import DEFAULT_PATH, PRIVATE, ContainerSpec, ExecSpec, Sharing
+from sandbox.pod.podmon import Child, Podmon, Stage, readable
 from sandbox.pod.sandbox import RECORDS, LogTarget, PodSandbox, SandboxContainer
 
 pytestmark = pytest.mark.root
@@ -41,9 +43,14 @@ class Lab:
         self.busybox = busybox
 
     @asynccontextmanager
-    async def box(self, *, bound: bool = False) -> AsyncIterator[PodSandbox]:
+    async def box(self, *, bound: bool = False, sharing: Sharing = PRIVATE) -> AsyncIterator[PodSandbox]:
         box = await PodSandbox.create(
-            name="test", hostname="test", directory=self.directory, pod_slice=self.slice, bound=bound
+            name="test",
+            hostname="test",
+            directory=self.directory,
+            pod_slice=self.slice,
+            bound=bound,
+            sharing=sharing,
         )
         try:
             yield box
@@ -56,9 +63,18 @@ class Lab:
         await container.start()
         return container
 
-    async def connect(self, *containers: SandboxContainer) -> PodSandbox:
+    async def run(self, box: PodSandbox, script: str, name: str = "c", **fields: Any) -> SandboxContainer:
+        """As `start`, with fields of the container's spec."""
+        spec = ContainerSpec(("sh", "-c", script), self.busybox, ENV, **fields)
+        container = await box.create_container(name, spec, log=LogTarget(self.logs, f"{name}.log"))
+        await container.start()
+        return container
+
+    async def connect(self, *containers: SandboxContainer, sharing: Sharing = PRIVATE) -> PodSandbox:
         known = {container.number: (container.name, container.id) for container in containers}
-        return await PodSandbox.connect(name="test", directory=self.directory, pod_slice=self.slice, containers=known)
+        return await PodSandbox.connect(
+            name="test", directory=self.directory, pod_slice=self.slice, containers=known, sharing=sharing
+        )
 
     def log(self, name: str = "c.log") -> list[tuple[str, str, str]]:
         """Stream, flag and text of each line of a log."""
@@ -295,6 +311,30 @@ def test_a_log_that_somebody_renamed_goes_on_in_a_new_file(lab: Lab) -> None:
     bounded(test)
 
 
+def test_a_line_after_one_that_a_full_disk_tore_is_a_line_of_its_own(lab: Lab) -> None:
+    async def test() -> None:
+        lab.logs.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", lab.logs], check=True)
+        try:
+            (lab.logs / "filler").write_bytes(b"x" * (60 << 10))
+            async with lab.box() as box:
+                wait = "until [ -e /dev/shm/go ]; do sleep 0.05; done;"
+                container = await lab.start(box, f"head -c 7000 /dev/zero | tr '\\0' y; echo; {wait} echo after")
+                while (lab.logs / "c.log").stat().st_size < 4096:
+                    await output_of(box, container, "true")
+                (lab.logs / "filler").unlink()
+                await output_of(box, container, "touch", "/dev/shm/go")
+                await container.wait()
+                torn, after = lab.log()
+                assert torn[2] == "y" * len(torn[2])
+                assert len(torn[2]) < 7000
+                assert after == ("stdout", "F", "after")
+        finally:
+            subprocess.run(["umount", lab.logs], check=True)
+
+    bounded(test)
+
+
 # --- programs that join a container
 
 
@@ -493,7 +533,7 @@ def test_a_client_that_hangs_up_changes_nothing_for_others(lab: Lab) -> None:
             client.detach()
             assert (await output_of(box, container, "true"))[0] == 0
             assert len(list(Path(f"/proc/{box.pid}/fd").iterdir())) <= before + 1
-            assert native.PROTOCOL == 2
+            assert native.PROTOCOL == 3
 
     bounded(test)
 
@@ -610,7 +650,8 @@ def test_a_refused_request_does_not_end_a_child_that_runs(lab: Lab) -> None:
             container = await box.create_container("c", spec, stdout=null, stderr=null)
             os.close(null)
             await container.start()
-            await box._podmon.reopen_log(container._child)
+            with pytest.raises(KernelError, match=r"refused the request: No such file or directory \(ENOENT\)"):
+                await box._podmon.reopen_log(container._child)
             assert (await output_of(box, container, "true"))[0] == 0
             assert container.stage is Stage.RUNNING
 
@@ -628,5 +669,135 @@ def test_a_thread_can_enter_the_shared_namespaces(lab: Lab) -> None:
             with ThreadPoolExecutor(1) as threads:  # of its own: it stays there
                 assert threads.submit(hostname_inside, box.namespaces["uts"]).result() == "test"
             assert os.uname().nodename != "test"
+
+    bounded(test)
+
+
+def test_only_pipes_sockets_and_dev_null_are_given_to_a_program_that_joins(lab: Lab) -> None:
+    """# finding 7: a terminal takes TIOCSTI, and a file could be opened anew, for writing."""
+
+    async def test() -> None:
+        async with lab.box() as box:
+            container = await lab.start(box, "exec sleep 600")
+            master, terminal = os.openpty()
+            file = os.open(lab.directory / "file", os.O_RDONLY | os.O_CREAT)
+            zero = os.open("/dev/zero", os.O_RDONLY)
+            for fd in (terminal, file, zero):
+                with pytest.raises(SandboxError, match="pipes, sockets and /dev/null only"):
+                    await box.execute(container, ExecSpec(("true",), ENV), (fd, -1, -1))
+            for fd in (master, terminal, file, zero):
+                os.close(fd)
+            assert (await output_of(box, container, "true"))[0] == 0
+
+    bounded(test)
+
+
+def test_the_dev_null_of_a_program_that_joins_is_the_pods_and_stays_as_it_is(lab: Lab) -> None:
+    """Root in a container could change the mode of the host's."""
+
+    async def test() -> None:
+        host = Path("/dev/null").stat()
+        async with lab.box() as box:
+            container = await lab.start(box, "exec sleep 600")
+            code, text = await output_of(box, container, "sh", "-c", "cat; chmod 600 /proc/self/fd/0 2>&1")
+            assert code == 1
+            assert "Read-only file system" in text
+        assert Path("/dev/null").stat().st_mode == host.st_mode
+
+    bounded(test)
+
+
+def test_a_program_that_is_stopped_on_its_way_is_given_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with lab.box() as box:
+            container = await lab.start(box, "exec sleep 600")
+            container.scope.freeze()
+            monkeypatch.setattr(wire, "JOIN_TIMEOUT", 0.2)
+            with pytest.raises(KernelError, match=r"join the container: Connection timed out \(ETIMEDOUT\)"):
+                await box.execute(container, ExecSpec(("true",), ENV), (-1, -1, -1))
+            container.scope.thaw()
+
+    bounded(test)
+
+
+# --- a client short of fds
+
+
+def test_a_child_whose_pidfd_never_came_is_signalled_by_podmon(lab: Lab) -> None:
+    async def test() -> None:
+        async with lab.box() as box:
+            container = await lab.start(box, "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done")
+            while not (lab.logs / "c.log").stat().st_size:
+                await output_of(box, container, "true")
+            container._child.close()  # as after a SPAWNED that came without its fd
+            container.signal(signal.SIGTERM)
+            assert (await container.wait()).code == 5
+
+    bounded(test)
+
+
+def test_a_podmon_whose_pidfd_never_came_is_shut_down(lab: Lab) -> None:
+    async def test() -> None:
+        async with lab.box() as box:
+            container = await lab.start(box, "exec sleep 600")
+            assert container.pidfd is not None
+            pidfd = os.dup(container.pidfd)
+            client = await lab.connect(container)
+            os.close(client._podmon.pidfd)
+            client._podmon.pidfd = -1
+            await client._podmon.close()
+            await client._podmon.close()
+            await readable(pidfd)
+            os.close(pidfd)
+            await box._podmon.gone()
+
+    bounded(test)
+
+
+# --- who makes a container may die at any point
+
+
+def test_a_container_is_made_with_the_number_and_id_that_were_said_before(lab: Lab) -> None:
+    async def test() -> None:
+        async with lab.box() as box:
+            for name in ("a", "b"):
+                number, identity = box.next_number, name * 64
+                spec = ContainerSpec(("true",), lab.busybox, ENV)
+                container = await box.create_container(name, spec, identity=identity)
+                assert (container.number, container.id, container.scope.name) == (number, identity, f"{identity}.scope")
+            with pytest.raises(ValueError, match="not the id"):
+                await box.create_container("c", spec, identity="../" * 21 + "x")
+            second = await lab.connect()
+            assert second.next_number == box.next_number
+            second.detach()
+
+    bounded(test)
+
+
+def test_a_container_whose_maker_died_before_its_first_gate_is_started_by_the_next(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with lab.box() as first:
+
+            async def never(child: Child, gate: str) -> None:
+                await asyncio.Event().wait()
+
+            monkeypatch.setattr(first._podmon, "open_gate", never)
+            spec = ContainerSpec(("sh", "-c", "exit 3"), lab.busybox, ENV)
+            number, identity = first.next_number, "d" * 64
+            making = asyncio.ensure_future(first.create_container("c", spec, identity=identity))
+            while number not in first._podmon.children:
+                await asyncio.sleep(0)
+            await first._podmon.children[number].until(Stage.PREPARED)
+            second = await PodSandbox.connect(
+                name="test", directory=lab.directory, pod_slice=lab.slice, containers={number: ("c", identity)}
+            )
+            container = second.containers["c"]
+            assert container.stage is Stage.PREPARED
+            await container.start()
+            assert (await container.wait()).code == 3
+            second.detach()
+            making.cancel()
 
     bounded(test)

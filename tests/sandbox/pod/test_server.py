@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sandbox.errors import AlreadyExists, NotFound, SandboxError
-from sandbox.pod import report, server, wire
+from sandbox.pod import codec, report, server
 from sandbox.pod.config import Config
 from sandbox.pod.connection import PROTOCOL
 from sandbox.pod.engine import Wanted
@@ -215,7 +215,7 @@ def test_what_the_engine_raises_is_the_answer_and_the_next_question_is_heard(tmp
         one = await greeted(client)
         engine.raises = error
         assert isinstance(error, SandboxError | OSError)
-        assert await one.ask({"verb": "pods"}) == wire.encode_error(error)
+        assert await one.ask({"verb": "pods"}) == codec.encode_error(error)
         engine.raises = None
         assert await one.ask({"verb": "pods"}) == {"answer": []}
 
@@ -325,9 +325,9 @@ def test_a_watch_tells_each_change_until_all_are_gone(tmp_path: Path) -> None:
         worker = engine.workers[UID] = FakeWorker(UID, a_state(running()))
         one = await greeted(client)
         first = await one.ask({"verb": "watch", "uids": [UID, "ghost"]})
-        assert first == {"answer": [wire.encode(worker.status()), None]}
+        assert first == {"answer": [codec.encode(worker.status()), None]}
         worker.become(a_state(ended()))
-        assert await one.hear() == {"answer": [wire.encode(worker.status()), None]}
+        assert await one.hear() == {"answer": [codec.encode(worker.status()), None]}
         worker.become(None)
         assert await one.hear() == {"answer": [None, None]}
         assert await one.ask({"verb": "pods"}) is not None, "and the client may go on asking"

@@ -26,7 +26,7 @@ from sandbox.errors import (
     WrongState,
 )
 from sandbox.model import Pod
-from sandbox.pod import wire
+from sandbox.pod import codec
 from sandbox.pod.state import BackOff, ContainerState, Deletion, Instance, PodRecord, PodState
 from sandbox.status import ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
 from tests.sandbox.pod.values import MOMENTS, NOON, a_pod, a_record, a_state, ended, running
@@ -56,35 +56,35 @@ def _strategies() -> None:
 
 
 def through_json(value: Any) -> Any:
-    return json.loads(json.dumps(wire.encode(value)))
+    return json.loads(json.dumps(codec.encode(value)))
 
 
 @given(st.data())
 def test_any_status_of_a_pod_comes_back_as_it_was(data: st.DataObject) -> None:
     status = data.draw(drawn(PodStatus))
-    assert wire.decode(PodStatus, through_json(status)) == status
+    assert codec.decode(PodStatus, through_json(status)) == status
 
 
 @given(st.data())
 def test_any_state_of_a_pod_comes_back_as_it_was(data: st.DataObject) -> None:
     state = data.draw(drawn(PodState))
-    assert wire.decode(PodState, through_json(state)) == state
+    assert codec.decode(PodState, through_json(state)) == state
 
 
 @given(st.data())
 def test_any_record_of_a_pod_comes_back_as_it_was(data: st.DataObject) -> None:
     record = data.draw(drawn(PodRecord))
-    assert wire.decode(PodRecord, through_json(record)) == record
+    assert codec.decode(PodRecord, through_json(record)) == record
 
 
 @pytest.mark.parametrize("kind", [PodState, PodRecord, PodStatus, Event, ContainerStatus, tuple[PodStatus, ...]])
 @given(data=JSON)
-def test_hostile_json_is_a_value_error_and_nothing_else(kind: type[Any], data: Any) -> None:
+def test_hostile_json_is_one_of_ours_or_a_value_error_and_nothing_else(kind: type[Any], data: Any) -> None:
     try:
-        wire.decode(kind, data)
+        value = codec.decode(kind, data)
     except ValueError:
         return
-    assert kind == tuple[PodStatus, ...] and data == [], "nothing else is one of ours"
+    assert codec.decode(kind, through_json(value)) == value, "it is one of ours"
 
 
 SOUND = through_json(replace(a_state(ended(), running("b")), deletion=Deletion(NOON, 5)))
@@ -122,35 +122,35 @@ def with_value(path: tuple[str | int, ...], value: object) -> Any:
     ],
 )
 def test_a_value_of_another_type_is_refused_and_not_bent(path: tuple[str | int, ...], value: object) -> None:
-    wire.decode(PodState, SOUND)
+    codec.decode(PodState, SOUND)
     with pytest.raises(ValueError, match=r"."):
-        wire.decode(PodState, with_value(path, value))
+        codec.decode(PodState, with_value(path, value))
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), True, "10"])
 def test_a_back_off_is_a_finite_number(seconds: object) -> None:
     with pytest.raises(ValueError, match="not a number"):
-        wire.decode(BackOff, {"seconds": seconds, "decided": NOON.isoformat()})
-    assert wire.decode(BackOff, {"seconds": 10, "decided": NOON.isoformat()}) == BackOff(10.0, NOON)
+        codec.decode(BackOff, {"seconds": seconds, "decided": NOON.isoformat()})
+    assert codec.decode(BackOff, {"seconds": 10, "decided": NOON.isoformat()}) == BackOff(10.0, NOON)
 
 
 def test_a_field_that_only_a_newer_engine_knows_is_ignored() -> None:
-    assert wire.decode(PodState, {**SOUND, "mood": {"is": "Mood"}}) == wire.decode(PodState, SOUND)
+    assert codec.decode(PodState, {**SOUND, "mood": {"is": "Mood"}}) == codec.decode(PodState, SOUND)
 
 
 def test_a_field_that_an_older_engine_did_not_write_has_its_default() -> None:
     written = {"is": "ContainerState", "name": "app"}
-    assert wire.decode(ContainerState, written) == ContainerState("app")
+    assert codec.decode(ContainerState, written) == ContainerState("app")
 
 
 def test_a_missing_field_without_a_default_names_itself() -> None:
     with pytest.raises(ValueError, match=r"not a Instance: .*number"):
-        wire.decode(Instance, {"id": "a" * 64, "attempt": 0})
+        codec.decode(Instance, {"id": "a" * 64, "attempt": 0})
 
 
 def test_fields_at_their_default_take_no_room() -> None:
-    assert wire.encode(ContainerState("app")) == {"is": "ContainerState", "name": "app"}
-    assert wire.encode(a_pod())["containers"] == [
+    assert codec.encode(ContainerState("app")) == {"is": "ContainerState", "name": "app"}
+    assert codec.encode(a_pod())["containers"] == [
         {"is": "Container", "name": "app", "image": "localhost/busybox", "command": ["app"]}
     ]
 
@@ -158,17 +158,17 @@ def test_fields_at_their_default_take_no_room() -> None:
 @pytest.mark.parametrize("state", [Waiting("CrashLoopBackOff", "…"), Running(NOON), Terminated(3, "Error")])
 def test_of_a_union_the_class_goes_along(state: Waiting | Running | Terminated) -> None:
     status = ContainerStatus("app", "image", state)
-    assert wire.decode(ContainerStatus, through_json(status)).state == state
+    assert codec.decode(ContainerStatus, through_json(status)).state == state
 
 
 def test_paths_enums_and_times_are_text_on_the_wire() -> None:
-    assert wire.encode([Path("/a"), Phase.FAILED, NOON]) == ["/a", "Failed", "2026-01-01T12:00:00+00:00"]
+    assert codec.encode([Path("/a"), Phase.FAILED, NOON]) == ["/a", "Failed", "2026-01-01T12:00:00+00:00"]
 
 
 def test_a_manifest_is_carried_as_it_was_written() -> None:
     manifest = {"is": "Pod", "spec": {"containers": [None, 1, 1.5, True, "ü"]}}
     record = replace(a_record(), manifest=manifest)
-    assert wire.decode(PodRecord, through_json(record)).manifest == manifest
+    assert codec.decode(PodRecord, through_json(record)).manifest == manifest
 
 
 # ---- errors ----
@@ -186,7 +186,7 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_an_error_arrives_as_what_it_was(error: SandboxError) -> None:
-    arrived = wire.decode_error(json.loads(json.dumps(wire.encode_error(error))))
+    arrived = codec.decode_error(json.loads(json.dumps(codec.encode_error(error))))
     assert type(arrived) is type(error)
     assert vars(arrived) == vars(error)
 
@@ -203,7 +203,7 @@ def test_an_error_arrives_as_what_it_was(error: SandboxError) -> None:
     ],
 )
 def test_any_other_error_arrives_with_its_words(error: SandboxError | OSError, message: str) -> None:
-    arrived = wire.decode_error(json.loads(json.dumps(wire.encode_error(error))))
+    arrived = codec.decode_error(json.loads(json.dumps(codec.encode_error(error))))
     assert type(arrived) is SandboxError
     assert arrived.message.startswith(message)
     assert arrived.hint == getattr(error, "hint", None)
