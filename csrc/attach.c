@@ -28,6 +28,7 @@ struct sink {
 	struct source source;
 	struct sink *next;
 	struct output *from;	/* NULL: that has ended, and so will this once it has taken its rest */
+	bool patient;		/* it is never dropped because it stalls */
 	char *rest;
 	size_t used;
 	uint64_t since;		/* when it last took something, or was first found full */
@@ -144,13 +145,14 @@ static void give(struct sink *sink, const char *data, size_t length)
 	watch(&sink->source, EPOLLOUT);
 }
 
-static int add_sink(struct output *output, int fd)
+static int add_sink(struct output *output, int fd, bool patient)
 {
 	struct sink *sink = calloc(1, sizeof *sink);
 
 	if (!sink)
 		return -ENOMEM;
-	*sink = (struct sink){ .source = { .fd = fd, .ready = on_sink }, .from = output, .next = sinks };
+	*sink = (struct sink){
+		.source = { .fd = fd, .ready = on_sink }, .from = output, .patient = patient, .next = sinks };
 	sinks = sink;
 	if (watch(&sink->source, 0)) {
 		drop_sink(sink);
@@ -169,7 +171,7 @@ int stalls_in(uint64_t now)
 		uint64_t end = sink->since + stall_ms;
 		int left = end > now ? (int)(end - now) : 0;
 
-		if (sink->used && (least < 0 || left < least))
+		if (sink->used && !sink->patient && (least < 0 || left < least))
 			least = left;
 	}
 	return least;
@@ -181,7 +183,7 @@ void drop_stalled(uint64_t now)
 
 	for (sink = sinks; sink; sink = next) {
 		next = sink->next;
-		if (!sink->used || sink->since + stall_ms > now)
+		if (!sink->used || sink->patient || sink->since + stall_ms > now)
 			continue;
 		if (queued_in(sink) < sink->queued)
 			mark(sink);
@@ -396,7 +398,7 @@ static bool is_stream_socket(int fd)
 	       !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) && type == SOCK_STREAM;
 }
 
-static int attach_one(struct output *out, struct output *err, struct input *input, uint32_t stream, int fd)
+static int attach_one(struct output *out, struct output *err, struct input *input, uint32_t stream, bool patient, int fd)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
@@ -404,13 +406,15 @@ static int attach_one(struct output *out, struct output *err, struct input *inpu
 		return -errno;
 	if (stream == SP_STREAM_STDIN)
 		return add_feed(input, copy);
-	return add_sink(stream == SP_STREAM_STDOUT ? out : err, copy);
+	return add_sink(stream == SP_STREAM_STDOUT ? out : err, copy, patient);
 }
 
 int attach(struct output *out, struct output *err, struct input *input, uint32_t streams, const int *fds, uint32_t nfds)
 {
+	bool patient = streams & SP_STREAM_PATIENT;
 	int result = 0;
 
+	streams &= ~(uint32_t)SP_STREAM_PATIENT;
 	if (!streams || streams & ~(uint32_t)ALL_STREAMS || (uint32_t)__builtin_popcount(streams) != nfds)
 		return -EINVAL;
 	if (streams & SP_STREAM_STDIN && !input)
@@ -420,6 +424,6 @@ int attach(struct output *out, struct output *err, struct input *input, uint32_t
 			return -ENOTSOCK;
 	for (uint32_t stream = 1; stream <= SP_STREAM_STDERR && !result; stream <<= 1)
 		if (streams & stream)
-			result = attach_one(out, err, input, stream, *fds++);
+			result = attach_one(out, err, input, stream, patient, *fds++);
 	return result;
 }

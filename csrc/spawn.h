@@ -210,7 +210,8 @@ enum sp_message_type {
 enum sp_stream {
 	SP_STREAM_STDIN = 1,
 	SP_STREAM_STDOUT = 2,	/* of a terminal: all */
-	SP_STREAM_STDERR = 4	/* of a terminal: nothing, at once at its end */
+	SP_STREAM_STDERR = 4,	/* of a terminal: nothing, at once at its end */
+	SP_STREAM_PATIENT = 8	/* no stream: the container waits for this client however long it takes nothing */
 };
 
 struct sp_message {

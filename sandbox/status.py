@@ -10,6 +10,7 @@ from typing import Any
 
 from sandbox.model import Pod
 
+CREATING = "ContainerCreating"  # reason of a container whose program is still to run
 START_ERROR = 128  # exit code of a container whose program could not be started (SEMANTICS A24)
 
 

@@ -9,12 +9,15 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+from sandbox.errors import SandboxError
+from sandbox.front.output import Lines
 from sandbox.pod.client import Client, has_ended
-from sandbox.pod.logs import Entry, Options, read
-from sandbox.status import Phase, PodStatus
+from sandbox.pod.logs import Options, read
+from sandbox.pod.pacing import Pace
+from sandbox.status import CREATING, Phase, PodStatus, Waiting
 
 
 def is_over(status: PodStatus | None) -> bool:
@@ -31,6 +34,7 @@ class View:
         self._news = threading.Condition()
         self._wakes: set[int] = set()
         self.statuses: dict[str, PodStatus | None] = {}
+        self.failure: SandboxError | OSError | None = None  # no statuses come any more
         self._watch = client.watch(self._uids)
         self._take(self._watch.next())
         self._thread = threading.Thread(target=self._keep, name="view", daemon=True)
@@ -44,9 +48,13 @@ class View:
         self._thread.join()
 
     def _keep(self) -> None:
-        with self._watch as watch:
-            for statuses in watch.until():
-                self._take(statuses)
+        try:
+            with self._watch as watch:
+                for statuses in watch.until():
+                    self._take(statuses)
+        except (SandboxError, OSError) as error:
+            self.failure = error
+            self._tell()
 
     def _take(self, statuses: Sequence[PodStatus | None]) -> None:
         with self._news:
@@ -79,13 +87,27 @@ class View:
 class Follower:
     """Passes on all that one container writes, from its first instance to the end of its pod."""
 
-    def __init__(self, view: View, uid: str, container: str, *, logs: Path, pass_on: Callable[[Entry], bool]) -> None:
-        """`logs` is the container's directory of logs; `pass_on` gets each line and says whether to go on."""
+    def __init__(
+        self,
+        view: View,
+        uid: str,
+        container: str,
+        *,
+        logs: Path,
+        lines: Lines,
+        hold: Callable[[], AbstractContextManager[Pace]],
+        lost: Callable[[], None],
+    ) -> None:
+        """`logs` is the container's directory of logs, which go to `lines`; `hold` begins to hold the container to our
+        pace, and raises SandboxError or OSError where it does not run any more; `lost` is told where lines were lost
+        all the same, before that."""
         self._view = view
         self._uid = uid
         self._container = container
         self._logs = logs
-        self._pass_on = pass_on
+        self._lines = lines
+        self._hold = hold
+        self._lost = lost
 
     def follow(self) -> None:
         """Returns when the pod is over and everything was passed on."""
@@ -101,14 +123,45 @@ class Follower:
         return self._has(instance)
 
     def _read(self, instance: int, wake: int) -> bool:
-        def ended() -> bool:
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(wake)
-            status = self._status()
-            return status is None or has_ended(status, self._container, instance)
+        with ExitStack() as stack:
+            pace = self._held(stack, instance)
 
-        entries = read(self._logs, instance, Options(follow=True), finished=ended, wake=wake)
-        return all(map(self._pass_on, entries))
+            def ended() -> bool:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(wake)
+                status = self._status()
+                return status is None or has_ended(status, self._container, instance)
+
+            def caught_up() -> None:
+                self._lines.flush()
+                if pace is not None:
+                    pace.go_on()
+
+            entries = read(
+                self._logs,
+                instance,
+                Options(follow=True),
+                finished=ended,
+                wake=wake,
+                caught_up=caught_up,
+                lost=self._lost,
+            )
+            return all(map(self._lines.add, entries)) and self._lines.flush()
+
+    def _held(self, stack: ExitStack, instance: int) -> Pace | None:
+        """Hold the container before the first look at its log; None where it has ended: there is all that it wrote."""
+        self._view.until(lambda: not self._waits(instance))
+        with contextlib.suppress(SandboxError, OSError):
+            return stack.enter_context(self._hold())
+        return None
+
+    def _waits(self, instance: int) -> bool:
+        """Whether the instance is still to run its program."""
+        status = self._status()
+        if status is None or is_over(status):
+            return False
+        known = next(each for each in status.containers if each.name == self._container)
+        return isinstance(known.state, Waiting) and known.restart_count == instance and known.state.reason == CREATING
 
     def _status(self) -> PodStatus | None:
         return self._view.statuses[self._uid]

@@ -19,7 +19,8 @@ from sandbox.front import naming
 from sandbox.front.client import Client, Ended
 from sandbox.front.errors import BadRequest, Usage
 from sandbox.front.writing import write_all
-from sandbox.pod.logs import Entry, Options, read
+from sandbox.pod.entries import Entry
+from sandbox.pod.logs import Options, read
 from sandbox.pod.paths import log_directory
 from sandbox.status import ContainerStatus, PodStatus, Running, Terminated, Waiting
 

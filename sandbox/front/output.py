@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable
 
 from sandbox.front.writing import write_all
-from sandbox.pod.logs import Entry, Stream
+from sandbox.pod.entries import Entry, Stream
+
+ENOUGH = 1 << 16  # bytes that are not kept any longer for more to come
 
 _TARGETS = {Stream.STDOUT: 1, Stream.STDERR: 2}
 
 
 class Output:
-    """Writes the lines of containers' logs, each whole."""
+    """Writes whole lines, of one container at a time."""
 
     def __init__(self, on_failure: Callable[[OSError], None]) -> None:
         """`on_failure` is called, from a thread, when stdout or stderr takes no more: BrokenPipeError or another."""
@@ -20,23 +22,42 @@ class Output:
         self._failed = False
         self._writing = {1: threading.Lock(), 2: threading.Lock()}
 
-    def write(self, entry: Entry, prefix: str) -> bool:
-        """Pass a line on.  False once stdout or stderr took no more: then there is no use in going on.
-
-        Without a prefix bytes go through as they came; behind one, a line that has no end gets one, as the next may be
-        another container's.
-        """
-        data = entry.line()
-        if prefix:
-            data = prefix.encode() + data.removesuffix(b"\n") + b"\n"
-        with self._writing[_TARGETS[entry.stream]]:
+    def write(self, stream: Stream, data: bytes | bytearray) -> bool:
+        """Write it all.  False once stdout or stderr took no more: then there is no use in going on."""
+        target = _TARGETS[stream]
+        with self._writing[target]:
             if not self._failed:
-                self._write(_TARGETS[entry.stream], data)
+                try:
+                    write_all(target, data)
+                except OSError as error:
+                    self._failed = True
+                    self._on_failure(error)
         return not self._failed
 
-    def _write(self, target: int, data: bytes) -> None:
-        try:
-            write_all(target, data)
-        except OSError as error:
-            self._failed = True
-            self._on_failure(error)
+
+class Lines:
+    """The lines of one container on their way to the output, several at a time; `flush` sends on what is kept.
+
+    Without a prefix bytes go through as they came; behind one, a line that has no end gets one, as the next may be
+    another container's.
+    """
+
+    def __init__(self, output: Output, prefix: str) -> None:
+        self._output = output
+        self._prefix = prefix.encode()
+        self._kept = bytearray()
+        self._stream = Stream.STDOUT
+
+    def add(self, entry: Entry) -> bool:
+        """Pass a line on.  False where there is no use in going on."""
+        going = entry.stream is self._stream or self.flush()
+        self._stream = entry.stream
+        self._kept += self._prefix + entry.text
+        if self._prefix or not entry.partial:
+            self._kept += b"\n"
+        return going and (len(self._kept) < ENOUGH or self.flush())
+
+    def flush(self) -> bool:
+        """Write what is kept.  False where there is no use in going on."""
+        kept, self._kept = self._kept, bytearray()
+        return not kept or self._output.write(self._stream, kept)

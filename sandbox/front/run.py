@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import queue
 import signal
@@ -17,14 +18,16 @@ from sandbox import manifest
 from sandbox.errors import KernelError, SandboxError
 from sandbox.front.errors import print_error, print_warning
 from sandbox.front.follow import Follower, View, is_over
-from sandbox.front.output import Output
+from sandbox.front.output import Lines, Output
 from sandbox.linux import host
 from sandbox.model import Container, Pod
 from sandbox.pod import hosting, lifecycle
 from sandbox.pod.client import Client
+from sandbox.pod.pacing import Pace, held
 from sandbox.pod.paths import log_directory
 from sandbox.status import Event, PodStatus, Running, Terminated
 
+LOST = "output was rotated away before it could be passed on"
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Documents = Sequence[tuple[Pod, Mapping[str, Any]]]
@@ -113,6 +116,15 @@ def _remove(client: Client, uids: Sequence[str]) -> None:
         client.wait_removed(uid, None)
 
 
+@contextlib.contextmanager
+def _hold(root: Path, pod: Pod, container: str) -> Iterator[Pace]:
+    """Hold a container to our pace: our stdout is its, and a pager that stands still stops it, as a pipe would."""
+    with Client(root) as client:
+        target = client.target(pod.namespace, pod.name, container)
+    with held(target.directory, target.number) as pace:
+        yield pace
+
+
 class _Told:
     """Tells on stderr, once, what went wrong with pods."""
 
@@ -180,7 +192,7 @@ class _Run:
             if not self._keep or self._signals:
                 _remove(self._client, self._uids)
         if self._failure:
-            raise KernelError(self._failure.errno or 0, step="write the containers' output")
+            raise KernelError(self._failure.errno or 0, step="pass on the containers' output")
         return code
 
     # ---- what happens meanwhile ----
@@ -195,22 +207,30 @@ class _Run:
         output = Output(self._news.put)
         for pod, uid in zip(self._pods, self._uids, strict=True):
             for container in pod.containers:
-                write = functools.partial(output.write, prefix=self._prefix(pod, container))
+                lines = Lines(output, self._prefix(pod, container))
                 logs = log_directory(
                     self._root, namespace=pod.namespace, name=pod.name, uid=uid, container=container.name
                 )
-                follower = Follower(view, uid, container.name, logs=logs, pass_on=write)
+                hold = functools.partial(_hold, self._root, pod, container.name)
+                what = f'pod "{pod.name}", container "{container.name}": {LOST}'
+                lost = functools.partial(print_warning, what)
+                follower = Follower(view, uid, container.name, logs=logs, lines=lines, hold=hold, lost=lost)
                 thread = threading.Thread(target=self._follow_one, args=(follower,), daemon=True)
                 self._followers.append(thread)
                 thread.start()
 
     def _follow_one(self, follower: Follower) -> None:
-        follower.follow()
+        try:
+            follower.follow()
+        except OSError as error:  # a log cannot be read, or no fd is left for it
+            self._news.put(error)
         self._news.put(None)
 
     def _wait(self, view: View) -> None:
         """Until all pods are over and all output was passed on, or until a second interrupt."""
         while len(self._signals) < 2:
+            if view.failure:
+                raise view.failure
             self._told.tell(list(view.statuses.values()))
             if all(map(is_over, view.statuses.values())) and not any(each.is_alive() for each in self._followers):
                 return

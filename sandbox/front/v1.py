@@ -158,8 +158,9 @@ def _from_volume(volume: model.Volume) -> V1:
 
 
 def _status(status: PodStatus) -> V1:
-    ips = [{"ip": ip} for ip in status.pod_ips]
     on_node = status.start_time is not None
+    own = (HOST_IP,) if on_node and status.pod.host_network else ()
+    ips = [{"ip": ip} for ip in status.pod_ips or own]
     return _present(
         phase=str(status.phase),
         conditions=_conditions(status),
@@ -167,7 +168,7 @@ def _status(status: PodStatus) -> V1:
         reason=status.reason,
         hostIP=HOST_IP if on_node else None,
         hostIPs=[{"ip": HOST_IP}] if on_node else None,
-        podIP=status.pod_ips[0] if ips else None,
+        podIP=ips[0]["ip"] if ips else None,
         podIPs=ips,
         startTime=rfc3339(status.start_time),
         # kubelet sorts them by name, whatever the order in the spec.

@@ -33,6 +33,8 @@ def _run(options: Options) -> int:
         raise Usage("--wait goes with -d", hint="seedpod run --help")
     from sandbox.front import run  # with asyncio and the engine: 60 ms that other verbs do without
 
+    if options.detach and options.keep:
+        raise Usage("--keep is for pods in the foreground: -d leaves them anyway", hint="seedpod run --help")
     if options.detach:
         return run.run_detached(options.root, options.file, wait=options.wait)
     return run.run(options.root, options.file, keep=options.keep)
@@ -144,14 +146,15 @@ VERBS: tuple[Verb, ...] = (
         "run",
         "run the pods of a manifest in the foreground",
         _run,
-        (
+        usage="[-d] [--wait[=DURATION]] [--keep] FILE",
+        arguments=(
             argument("file", metavar="FILE", help='a manifest in YAML or JSON; "-" is stdin'),
             switch("-d", "--detach", help="return when the containers have started; the pods stay"),
             argument(
                 "--wait",
                 bare="60s",
                 type=checked(times.duration),
-                metavar="DURATION",
+                metavar="[=DURATION]",
                 help="with -d, return when the pods are ready, and fail after this long [60s]",
             ),
             switch("--keep", help="leave the pods where they are when they have ended"),
@@ -215,7 +218,7 @@ VERBS: tuple[Verb, ...] = (
                 type=_WHOLE,
                 default=-1,
                 metavar="N",
-                help="seconds from TERM to KILL [-1: what the pod says]; 0 only with --force",
+                help="seconds from TERM to KILL [-1: what the pod says]; 0 is 1 unless it is forced",
             ),
             switch("--now", help="as --grace-period=1"),
             switch("--force", help="the name is free at once, whatever still runs"),

@@ -204,6 +204,8 @@ class Watch:
                 return
             except EngineEnded:  # cancelled
                 return
+            finally:
+                self._connection.socket.settimeout(None)
             yield statuses
             if not any(statuses):
                 return

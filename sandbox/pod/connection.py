@@ -139,6 +139,8 @@ def connect(root: Path) -> Connection:
         return Connection(socket_path(root))
     except (FileNotFoundError, ConnectionRefusedError):
         raise NotFound("agent", str(root), f"no engine is running for {root}") from None
+    except PermissionError:
+        raise SandboxError(f"the engine of {root} answers to root alone", hint="run it with sudo") from None
 
 
 def connect_or_start(root: Path) -> Connection:

@@ -52,7 +52,7 @@ class Engine:
         self.store = Store(root, Slices(root, self.config.cgroup_parent), warn)
         self._workers: dict[str, Worker] = {}  # by UID
         self._names: dict[tuple[str, str], Worker] = {}  # a forced deletion frees a name while the pod still ends
-        self._lives: set[asyncio.Task[None]] = set()
+        self._lives: dict[str, asyncio.Task[None]] = {}  # by UID; without those whose worker has failed
         self.fewer = asyncio.Event()  # set when the next pod is removed, and then replaced
 
     # ---- its own life ----
@@ -80,9 +80,9 @@ class Engine:
         self._workers[worker.record.uid] = worker
         if not (worker.state.deletion and worker.state.deletion.forced):
             self._names[worker.record.namespace, worker.record.name] = worker
-        life = asyncio.create_task(self._live(worker, adoption), name=f"pod {worker.record.uid}")
-        self._lives.add(life)
-        life.add_done_callback(self._ended)
+        life = asyncio.create_task(self._live(worker, adoption))
+        self._lives[worker.record.uid] = life
+        life.add_done_callback(lambda life: self._ended(worker.record.uid, life))
 
     async def _live(self, worker: Worker, adoption: asyncio.Task[None] | None) -> None:
         if adoption is not None:
@@ -94,27 +94,32 @@ class Engine:
             del self._names[record.namespace, record.name]
         if not self._workers:
             self.store.slices.remove_parents()
+
+    def _ended(self, uid: str, life: asyncio.Task[None]) -> None:
+        """A worker that ends by an error is a bug of ours: told with its traceback, and the other pods go on."""
+        del self._lives[uid]
+        error = None if life.cancelled() else life.exception()
+        if error is not None:
+            self._warn(f"pod {uid} is left alone until the engine is started anew: {error!r}")
+            self._warn("".join(traceback.format_exception(error)).rstrip())
         self.fewer.set()
         self.fewer = asyncio.Event()
 
-    def _ended(self, life: asyncio.Task[None]) -> None:
-        """A worker that ends by an error is a bug of ours: told with its traceback, and the other pods go on."""
-        self._lives.discard(life)
-        error = None if life.cancelled() else life.exception()
-        if error is not None:
-            self._warn(f"{life.get_name()} is left alone until the engine is started anew: {error!r}")
-            self._warn("".join(traceback.format_exception(error)).rstrip())
-
     async def deletions_done(self) -> None:
-        """Wait until no pod is being deleted."""
-        while any(worker.state.deletion and not worker.state.deletion.hold for worker in self._workers.values()):
+        """Wait until no pod is being deleted; one whose worker has failed never will be."""
+        while any(self._is_being_deleted(uid) for uid in self._lives):
             await self.fewer.wait()
+
+    def _is_being_deleted(self, uid: str) -> bool:
+        worker = self._workers.get(uid)
+        return worker is not None and worker.state.deletion is not None and not worker.state.deletion.hold
 
     async def close(self) -> None:
         """Let go of the pods: they run on."""
-        for life in self._lives:
+        lives = list(self._lives.values())
+        for life in lives:
             life.cancel()
-        await asyncio.gather(*self._lives, return_exceptions=True)
+        await asyncio.gather(*lives, return_exceptions=True)
 
     @property
     def count(self) -> int:

@@ -51,8 +51,10 @@ class _Hosted:
     def _run(self) -> None:
         try:
             self.left = asyncio.run(serve(self._root, self._warn, self._ready))
-        except (SandboxError, OSError) as error:
+        except BaseException as error:  # told to whoever waits for it, then let pass where it is none of ours
             self._error = error
+            if not isinstance(error, SandboxError | OSError):
+                raise
         finally:
             self._up.set()
 

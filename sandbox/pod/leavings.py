@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from cgroups import CgroupError
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, WrongState
 from sandbox.pod.notebook import Notebook
 from sandbox.pod.sandbox import SandboxContainer
 from sandbox.pod.state import Instance
@@ -43,8 +44,9 @@ class Leavings:
         try:
             await asyncio.to_thread(self._store.slices.handle(uid).child(f"{instance.id}.scope").remove_tree)
             if self._book.saved:
-                if made is not None and made.known:
-                    await made.forget()
+                if made is not None:
+                    with contextlib.suppress(WrongState):  # podmon has ended: it has forgotten all
+                        await made.forget()
                 await asyncio.to_thread(self._store.remove_layer, uid, instance.id)
         except (SandboxError, CgroupError, OSError) as error:
             self._warn(f"{self._book.called}: what container {container} left cannot be removed: {error}")

@@ -1,7 +1,6 @@
 """The logs of containers: files in the CRI's format, read as lines, to the end or as they grow.
 
-A record is `<RFC3339Nano> stdout|stderr P|F text`; a line too long for one record is several, all but the last marked
-P.  One instance of a container writes `0.log`, `1.log`, … (the number is its restart count) and rotation makes older
+One instance of a container writes `0.log`, `1.log`, … (the number is its restart count) and rotation makes older
 parts of it `0.log.1`, `0.log.2`, …, the oldest with the largest number.  Who writes makes the fresh `0.log` itself,
 after its last write to the old one; a reader relies on that to lose nothing across a rotation.
 
@@ -11,52 +10,24 @@ This module reads only, and knows nothing of pods; where their logs stand says s
 from __future__ import annotations
 
 import os
-import re
 import select
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from inotify_simple import INotify, flags
 
+from sandbox.pod.entries import MAX_LINE, Entry, Joiner, Splitter, Stream, parse
 from sandbox.pod.paths import log_path
 
 BLOCK = 65536  # bytes read at a time
-MAX_LINE = 1 << 20  # bytes; a longer line is handed on in parts
 
 # What can mean that there is more to read (a write, to a fresh file too), or that nothing more will come: the writer's
 # last close, the end of the files and of the directory itself.
 _EVENTS = flags.MODIFY | flags.CLOSE_WRITE | flags.DELETE | flags.ONLYDIR
-
-
-class Stream(StrEnum):
-    """Which of its outputs a container wrote to."""
-
-    STDOUT = "stdout"
-    STDERR = "stderr"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of output, without its end.
-
-    `timestamp` is the time of its first byte as the log has it, with nanoseconds, `time` the same cut to microseconds.
-    `partial` says that the line's end is not part of it: the container has not written it, or the line is over
-    MAX_LINE and goes on in the next entry of the stream.
-    """
-
-    timestamp: str
-    time: datetime
-    stream: Stream
-    text: bytes
-    partial: bool = False
-
-    def line(self, *, timestamps: bool = False) -> bytes:
-        """The line as `logs` prints it."""
-        return (f"{self.timestamp} ".encode() if timestamps else b"") + self.text + (b"" if self.partial else b"\n")
 
 
 @dataclass(frozen=True)
@@ -68,71 +39,6 @@ class Options:
     since: datetime | timedelta | None = None
     follow: bool = False
     streams: frozenset[Stream] = frozenset(Stream)
-
-
-# ---- records ----
-
-_RECORD = re.compile(
-    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) (stdout|stderr) ([PF])(?::[^ ]*)? (.*)",
-    re.DOTALL,
-)
-
-
-def parse(record: bytes) -> Entry | None:
-    """One record, without its line end; None where it is not one (a torn write, say)."""
-    found = _RECORD.fullmatch(record)
-    if found is None:
-        return None
-    timestamp = found[1].decode()
-    try:
-        time = datetime.fromisoformat(timestamp)
-    except ValueError:  # the 30th of February
-        return None
-    return Entry(timestamp, time, Stream(found[2].decode()), found[4], partial=found[3] == b"P")
-
-
-@dataclass
-class Splitter:
-    """Bytes in, records out, wherever the bytes are cut.  What is not a record is left out."""
-
-    _rest: bytes = b""
-
-    def feed(self, data: bytes) -> Iterator[Entry]:
-        *records, self._rest = (self._rest + data).split(b"\n")
-        return _parsed(records)
-
-    def end(self) -> Iterator[Entry]:
-        """What follows the last line end, if that is enough to be a record."""
-        record, self._rest = self._rest, b""
-        return _parsed([record])
-
-
-def _parsed(records: Iterable[bytes]) -> Iterator[Entry]:
-    return (entry for record in records if (entry := parse(record)))
-
-
-@dataclass
-class Joiner:
-    """Makes whole lines of the parts that P records are."""
-
-    _open: dict[Stream, list[Entry]] = field(default_factory=dict)
-
-    def join(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        for entry in entries:
-            parts = self._open.setdefault(entry.stream, [])
-            parts.append(entry)
-            if not entry.partial or sum(len(part.text) for part in parts) >= MAX_LINE:
-                yield _joined(self._open.pop(entry.stream))
-
-    def end(self) -> Iterator[Entry]:
-        """The lines that have no end yet, the older first."""
-        lines = sorted((_joined(parts) for parts in self._open.values()), key=lambda line: line.time)
-        self._open.clear()
-        yield from lines
-
-
-def _joined(parts: list[Entry]) -> Entry:
-    return replace(parts[0], text=b"".join(part.text for part in parts), partial=parts[-1].partial)
 
 
 # ---- files ----
@@ -183,6 +89,7 @@ class _Files:
         self._directory = directory
         self._instance = instance
         self._open: list[_File] = []
+        self.lost = False  # a file was rotated away before `newer` could open it, or as good as
 
     def __enter__(self) -> _Files:
         return self
@@ -216,6 +123,8 @@ class _Files:
                 self.release(file)
             else:
                 found[file.identity] = file
+        else:
+            self.lost = than is not None and bool(found)
         return list(reversed(found.values()))
 
     def _oldest(self) -> int:
@@ -282,6 +191,12 @@ def _seek(files: list[_File], options: Options) -> int:
 # ---- reading ----
 
 
+class _Tells(NamedTuple):
+    finished: Callable[[], bool]
+    caught_up: Callable[[], None]
+    lost: Callable[[], None]
+
+
 def read(
     directory: Path,
     instance: int,
@@ -289,14 +204,20 @@ def read(
     *,
     finished: Callable[[], bool] = lambda: False,
     wake: int | None = None,
+    caught_up: Callable[[], None] = lambda: None,
+    lost: Callable[[], None] = lambda: None,
     now: datetime | None = None,
 ) -> Iterator[Entry]:
     """The lines of one instance of a container, the oldest first.
 
     With `follow` it goes on until `finished()` is true and everything was read.  That is asked again whenever
     something is written, and when the fd `wake` is readable: `finished` must have its new answer by then.  It ends as
-    well when the directory is removed.  `now` is what a duration in `since` counts back from.  Raises OSError.
+    well when the directory is removed.  `caught_up` is called before each waiting: all that there is was handed on.
+    `lost` is called where lines may have been rotated away before they could be read.
+
+    `now` is what a duration in `since` counts back from.  Raises OSError.
     """
+    tells = _Tells(finished, caught_up, lost)
     since = options.since
     if isinstance(since, timedelta):
         since = (now or datetime.now(UTC)) - since
@@ -306,7 +227,7 @@ def read(
         files = stack.enter_context(_Files(directory, instance))
         there = files.newer()
         surplus = _seek(there, options)
-        entries = _grown(files, there, changes, finished) if changes else _there(files, there)
+        entries = _grown(files, there, changes, tells) if changes else _there(files, there)
         for line in _lines(entry for entry in entries if entry.stream in options.streams):
             if surplus:
                 surplus -= not line.partial
@@ -326,7 +247,7 @@ def _there(files: _Files, there: list[_File]) -> Iterator[Entry]:
         yield from _rest(files, file, Splitter(), end=file.size)
 
 
-def _grown(files: _Files, there: list[_File], changes: _Changes, finished: Callable[[], bool]) -> Iterator[Entry]:
+def _grown(files: _Files, there: list[_File], changes: _Changes, tells: _Tells) -> Iterator[Entry]:
     """The records of these files, and those still to come, in whatever file."""
     splitter = Splitter()
     current: _File | None = None
@@ -336,11 +257,13 @@ def _grown(files: _Files, there: list[_File], changes: _Changes, finished: Calla
             for file in [current, *newer[:-1]] if current else newer[:-1]:
                 yield from _rest(files, file, splitter)
             current = newer[-1]
-        ended = finished() or changes.gone  # asked first: what was written before that is read below
+        ended = tells.finished() or changes.gone  # asked first: what was written before that is read below
         if current:
             for data in current.read():
                 yield from splitter.feed(data)
         newer = files.newer(current)
+        if files.lost:
+            tells.lost()
         if newer:
             continue
         if ended:
@@ -349,6 +272,7 @@ def _grown(files: _Files, there: list[_File], changes: _Changes, finished: Calla
             # An open file would keep its directory, and so the watch on it, from ever ending.
             yield from _rest(files, current, splitter)
             current = None
+        tells.caught_up()
         changes.wait()
     yield from splitter.end()
 

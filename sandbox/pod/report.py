@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from sandbox.model import Container, Pod, RestartPolicy
 from sandbox.pod import lifecycle
 from sandbox.pod.state import ContainerState, PodRecord, PodState
+from sandbox.status import CREATING, ContainerStatus, Phase, PodStatus, Running, Terminated, Waiting
 from sandbox.status import ContainerState as Shown
-from sandbox.status import ContainerStatus, Phase, PodStatus, Running, Terminated, Waiting
 
-CREATING = "ContainerCreating"
 CRASHING = "CrashLoopBackOff"
 
 
@@ -69,11 +68,23 @@ def _state(record: PodRecord, known: ContainerState, back_off: float | None) -> 
     return Waiting(CREATING), known.last
 
 
+def with_back_off(pod: Pod, record: PodRecord, state: PodState, ended: ContainerState, max_back_off: float) -> PodState:
+    """The state with kubelet's event where the container that has just ended has to wait for its restart."""
+    at = ended.ended.finished_at if ended.ended else None
+    if at is None or state.deletion or lifecycle.waits(pod, ended, at, max_back_off) is None:
+        return state
+    message = f"Back-off restarting failed container {ended.name} in pod {_full_name(record)}"
+    return state.with_event(at, "BackOff", message, container=ended.name, warning=True)
+
+
+def _full_name(record: PodRecord) -> str:
+    return f"{record.name}_{record.namespace}({record.uid})"
+
+
 def back_off_message(record: PodRecord, container: str, seconds: float) -> str:
     """kubelet's words for a container in back-off."""
     delay = f"{int(seconds) // 60}m{int(seconds) % 60}s" if seconds >= 60 else f"{seconds:g}s"
-    pod = f"{record.name}_{record.namespace}({record.uid})"
-    return f"back-off {delay} restarting failed container={container} pod={pod}"
+    return f"back-off {delay} restarting failed container={container} pod={_full_name(record)}"
 
 
 def phase(pod: Pod, state: PodState) -> Phase:

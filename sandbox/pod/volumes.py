@@ -60,23 +60,34 @@ def _make_empty_dir(path: Path) -> None:
 
 
 def create_etc(pod: Pod, hostname: str, directory: Path) -> tuple[BindMount, ...]:
-    """Write the pod's /etc/hosts and /etc/hostname, where they are missing, and say where they go."""
+    """Write the pod's files of /etc, where they are missing, and say where they go.
+
+    On the host's network names are looked up as on the host; a pod of its own has nobody to ask yet.
+    """
     etc = directory / "etc"
     etc.mkdir(exist_ok=True)
-    for name, text in (("hosts", _hosts(pod, hostname)), ("hostname", f"{hostname}\n")):
+    texts = {"hosts": _hosts(pod, hostname), "hostname": f"{hostname}\n"}
+    if pod.host_network:
+        texts["resolv.conf"] = _of_host("resolv.conf")
+    for name, text in texts.items():
         if not (etc / name).exists():
             fresh = etc / f".{name}.new"
             fresh.write_text(text)
             fresh.chmod(0o644)
             fresh.rename(etc / name)
-    return tuple(BindMount(etc / name, f"/etc/{name}", f"the pod's {name} file") for name in ("hosts", "hostname"))
+    return tuple(BindMount(etc / name, f"/etc/{name}", f"the pod's {name} file") for name in texts)
 
 
 def _hosts(pod: Pod, hostname: str) -> str:
     if not pod.host_network:
         return f"{HOSTS_HEAD}127.0.0.1\t{hostname}\n"
-    host = Path("/etc/hosts")
-    return HOST_NETWORK_HEAD + (host.read_text(errors="replace") if host.exists() else "")
+    return HOST_NETWORK_HEAD + _of_host("hosts")
+
+
+def _of_host(name: str) -> str:
+    """The text of the host's own file in /etc; empty where it has none."""
+    file = Path("/etc") / name
+    return file.read_text(errors="replace") if file.exists() else ""
 
 
 def mounts_of(container: Container, paths: dict[str, Path]) -> tuple[BindMount, ...]:

@@ -27,7 +27,7 @@ from sandbox.pod.sandbox import RECORDS, LogTarget, PodSandbox, SandboxContainer
 from sandbox.pod.state import ContainerState, Deletion, Instance, PodRecord, PodState
 from sandbox.pod.store import Store
 from sandbox.pod.tasks import Interrupted, Tasks, unless
-from sandbox.status import PodStatus, Terminated
+from sandbox.status import PodStatus
 
 PATIENCE = 5.0  # seconds in which the podmon of a pod that is to end has to answer
 RETRY_FIRST, RETRY_LAST = 0.5, 10.0  # seconds between two tries of something that failed
@@ -72,7 +72,11 @@ class Worker:
         return self._book.state
 
     def status(self) -> PodStatus:
-        return report.status(self.pod, self.record, self.state, now(), self._around.config.max_container_restart_period)
+        return report.status(self.pod, self.record, self.state, now(), self._limit)
+
+    @property
+    def _limit(self) -> float:
+        return self._around.config.max_container_restart_period
 
     @property
     def changed(self) -> asyncio.Event:
@@ -97,8 +101,7 @@ class Worker:
         try:
             while not self.removed:
                 self._book.noted.clear()
-                limit = self._around.config.max_container_restart_period
-                decision = lifecycle.decide(self.pod, self.state, now(), limit)
+                decision = lifecycle.decide(self.pod, self.state, now(), self._limit)
                 if decision.action is None:
                     await self._wait(decision.wake)
                 else:
@@ -116,13 +119,16 @@ class Worker:
 
     async def _carry_out(self, action: lifecycle.Action) -> None:
         """Do it; what fails for reasons of the machine is told, and tried again."""
+        was_ending = self._ending.is_set()
         try:
             with contextlib.suppress(Interrupted):  # the next decision knows
                 await self._do(action)
         except (SandboxError, CgroupError, OSError) as error:
             self._book.tell(_FAILED.get(type(action), "Failed"), str(error), warning=True)
             self._around.warn(f"{self._book.called}: {error}")
-            self._book.noted.clear()  # what was noted just now is nothing to hurry for
+            if self._ending.is_set() and not was_ending:
+                return  # that is news, and not what was noted just now
+            self._book.noted.clear()
             self._retry, delay = min(2 * self._retry, RETRY_LAST), self._retry
             await self._wait(now() + timedelta(seconds=delay))
         else:
@@ -283,7 +289,7 @@ class Worker:
         ended = known.with_end(end)
         state = self.state.with_container(ended)
         state = state.with_event(now(), "Failed", f"Error: {end.message}", container=known.name, warning=True)
-        self._book.note(self._with_back_off(state, ended))
+        self._book.note(report.with_back_off(self.pod, self.record, state, ended, self._limit))
         self._leavings.remove(known.name, known.instance)
 
     async def _watch(self, made: SandboxContainer) -> None:
@@ -300,17 +306,9 @@ class Worker:
             self._note_start_error(known, made.failure or SandboxError("it ended before its program ran"))
             return
         ended = known.with_end(ends.by_exit(known.instance, made.exit))
-        self._book.note(self._with_back_off(self.state.with_container(ended), ended))
+        state = self.state.with_container(ended)
+        self._book.note(report.with_back_off(self.pod, self.record, state, ended, self._limit))
         self._leavings.remove(made.name, known.instance, made)
-
-    def _with_back_off(self, state: PodState, ended: ContainerState) -> PodState:
-        """With kubelet's event where the container has to wait for its restart."""
-        limit = self._around.config.max_container_restart_period
-        if state.deletion or lifecycle.waits(self.pod, ended, now(), limit) is None:
-            return state
-        what = f"Back-off restarting failed container {ended.name} in pod"
-        message = f"{what} {self.record.name}_{self.record.namespace}({self.record.uid})"
-        return state.with_event(now(), "BackOff", message, container=ended.name, warning=True)
 
     # ---- the end ----
 
@@ -380,14 +378,18 @@ class Worker:
         else:
             self._tasks.start(self._finish_start(made))
 
+    def _buried(self, known: ContainerState, instance: Instance) -> ContainerState:
+        directory = self._store.sandbox_directory(self.record.uid)
+        if not (directory / "containers" / instance.id).exists():
+            return known.dropped()  # the engine was killed before it began to make it
+        return known.with_end(ends.by_record(instance, directory / RECORDS) or ends.unseen(instance, now()))
+
     async def _bury(self) -> None:
         """podmon died while no engine was there: what it wrote down of its children is all that is known of them."""
-        records = self._store.sandbox_directory(self.record.uid) / RECORDS
         state = self.state
         for each in state.containers:
             if each.runs and each.instance:
-                end: Terminated = ends.by_record(each.instance, records) or ends.unseen(each.instance, now())
-                state = state.with_container(each.with_end(end))
+                state = state.with_container(self._buried(each, each.instance))
         self._book.note(replace(state, sandbox=False))
         try:
             await asyncio.to_thread(self._store.remove_sandbox, self.record.uid)

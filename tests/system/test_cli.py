@@ -92,7 +92,7 @@ def test_output_that_cannot_be_written_is_an_error(seedpod: Seedpod, tmp_path: P
             check=False,
         )
     assert result.returncode == 1
-    assert result.stderr == "error: write the containers' output: No space left on device (ENOSPC)\n"
+    assert result.stderr == "error: pass on the containers' output: No space left on device (ENOSPC)\n"
 
 
 def test_a_stdout_that_does_not_block_loses_nothing(seedpod: Seedpod, tmp_path: Path) -> None:

@@ -120,6 +120,19 @@ def test_output_of_one_container_passes_unchanged(seedpod: Seedpod) -> None:
     assert process.stderr == b"err"
 
 
+def test_a_container_that_writes_faster_than_we_are_read_waits_for_us(seedpod: Seedpod) -> None:
+    """Or what its log rotates away would be lost; as a pipe would hold it up.  More than all files of a log hold."""
+    process = seedpod.start(seedpod.pod(seedpod.shell("c", "seq 1 1500000")))
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "1\n"
+    size, last = 1, 1
+    for line in process.stdout:
+        size, last = size + (int(line) == last + 1), int(line)
+    assert (process.wait(TIMEOUT), process.stderr.read()) == (0, "")
+    assert (size, last) == (1500000, 1500000)
+
+
 def test_a_flood_of_output_loses_nothing(seedpod: Seedpod) -> None:
     result = seedpod.run(
         seedpod.pod(seedpod.shell("one", "seq 1 200000"), seedpod.shell("two", "seq 1 200000; printf end"))

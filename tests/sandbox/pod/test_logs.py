@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.pod import logs
-from sandbox.pod.logs import Entry, Joiner, Options, Splitter, Stream, parse, read
+from sandbox.pod import entries, logs
+from sandbox.pod.entries import Entry, Joiner, Splitter, Stream, parse
+from sandbox.pod.logs import Options, read
 from sandbox.pod.paths import log_directory, log_path
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -65,12 +66,9 @@ def texts(log: Writer, options: Options = EVERYTHING, instance: int = 0) -> list
 
 
 def test_a_record_is_time_stream_flag_and_text() -> None:  # A28
-    assert parse(b"2026-01-02T03:04:05.123456789Z stderr F hello  world ") == Entry(
-        "2026-01-02T03:04:05.123456789Z",
-        START.replace(microsecond=123456),
-        Stream.STDERR,
-        b"hello  world ",
-    )
+    entry = parse(b"2026-01-02T03:04:05.123456789Z stderr F hello  world ")
+    assert entry == Entry("2026-01-02T03:04:05.123456789Z", Stream.STDERR, b"hello  world ")
+    assert entry.time == START.replace(microsecond=123456)
 
 
 def test_a_record_may_be_empty_and_hold_any_byte_but_a_line_end() -> None:
@@ -182,7 +180,7 @@ def test_a_line_without_an_end_comes_last_and_says_so() -> None:
 
 
 def test_a_line_that_is_too_long_is_handed_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "MAX_LINE", 4)
+    monkeypatch.setattr(entries, "MAX_LINE", 4)
     assert joined(*(record("ab", flag="P") for _ in range(3)), record("c")) == [("abab", True), ("abc", False)]
 
 
@@ -201,7 +199,7 @@ def test_a_line_prints_with_its_time_or_without() -> None:
     assert entry
     assert entry.line() == b"hello\n"
     assert entry.line(timestamps=True) == b"2026-01-02T03:04:05.123456789Z hello\n"
-    assert Entry("t", START, Stream.STDOUT, b"prompt> ", partial=True).line() == b"prompt> "
+    assert Entry("t", Stream.STDOUT, b"prompt> ", partial=True).line() == b"prompt> "
 
 
 # ---- files ----
