@@ -82,7 +82,7 @@ class Server:
             await asyncio.wait((answering, end), return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
                 answering.cancel()
-                await asyncio.gather(answering, return_exceptions=True)
+                await asyncio.gather(answering, end, return_exceptions=True)  # that may have been an error, too
                 return
             # Or it is quick, has the answer already, and asks for the next thing.
             end.cancel()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import os
+import select
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -354,6 +356,26 @@ def test_a_client_that_goes_away_while_it_waits_is_forgotten(tmp_path: Path, ver
         assert len((await other.ask({"verb": "pods"}))["answer"]) == 1
 
     play(tmp_path, scene)
+
+
+def test_a_client_that_goes_away_with_an_answer_unread_is_no_error(tmp_path: Path) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def scene(engine: FakeEngine, known: Server, client: Callable[[], Awaitable[Client]]) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        engine.workers[UID] = FakeWorker(UID, a_state(running()))
+        deaf = socket.socket(socket.AF_UNIX)
+        deaf.connect(str(tmp_path / "socket"))
+        deaf.sendall(json.dumps({"verb": "watch", "uids": [UID]}).encode() + b"\n")
+        while not select.select([deaf], [], [], 0)[0] or b"answer" not in deaf.recv(1 << 20, socket.MSG_PEEK):
+            await asyncio.sleep(0)
+        deaf.close()  # a reset for the server, not just an end
+        while known._connections:
+            await asyncio.wait(known._connections)
+
+    play(tmp_path, scene)
+    gc.collect()
+    assert not complaints
 
 
 def test_a_client_that_does_not_read_holds_up_no_other(tmp_path: Path) -> None:
