@@ -24,6 +24,7 @@ class Notebook:
         self.record = record
         self.state = state
         self.saved = True
+        self.closed = False  # the pod is being removed from disk: what is noted from now on stays in memory
         self.noted = asyncio.Event()
         self._store = store
         self._warn = warn
@@ -38,7 +39,8 @@ class Notebook:
     def note(self, state: PodState) -> None:
         """Note what has happened.  A disk that takes nothing now is told of, and tried again with the next step."""
         try:
-            self._store.save(self.record.uid, state)
+            if not self.closed:
+                self._store.save(self.record.uid, state)
             self.saved = True
         except OSError as error:
             if self.saved:

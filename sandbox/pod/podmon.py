@@ -160,7 +160,15 @@ class Podmon:
 
     async def gone(self) -> None:
         """Wait until podmon has ended."""
-        await readable(self.pidfd)
+        if self.pidfd < 0:  # it is closed, or never came: then the end of the connection has to do
+            await self._ended.wait()
+            return
+        # A descriptor of its own: the loop has one reader for each, and `close` takes that of `pidfd` and closes it.
+        pidfd = os.dup(self.pidfd)
+        try:
+            await readable(pidfd)
+        finally:
+            os.close(pidfd)
 
     async def close(self) -> None:
         """Kill podmon, wait until all of the pod's processes are gone, and reap it.  Idempotent."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cgroups import CgroupError
-from sandbox.errors import NotFound, SandboxError
+from sandbox.errors import NotFound, SandboxError, WrongState
 from sandbox.model import Container, Pod
 from sandbox.pod import ends, lifecycle, planning, report
 from sandbox.pod.config import Config
@@ -149,7 +149,7 @@ class Worker:
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
             await asyncio.to_thread(self._store.remove_sandbox, uid)
         directory.mkdir(mode=0o700)
-        self._box = await unless(
+        box = await unless(
             self._ending,
             PodSandbox.create(
                 name=self.pod.name,
@@ -164,10 +164,15 @@ class Worker:
         if state.sandboxes:
             message = "Pod sandbox changed, it will be killed and re-created."
             state = state.with_event(now(), "SandboxChanged", message)
-        self._book.write(
-            replace(state, sandbox=True, sandboxes=state.sandboxes + 1, started_at=state.started_at or now())
-        )
-        self._tasks.start(self._watch_sandbox(self._box))
+        try:
+            self._book.write(
+                replace(state, sandbox=True, sandboxes=state.sandboxes + 1, started_at=state.started_at or now())
+            )
+        except OSError:
+            await box.remove()
+            raise
+        self._box = box
+        self._tasks.start(self._watch_sandbox(box))
 
     async def _watch_sandbox(self, box: PodSandbox) -> None:
         """Its podmon has died, and with it all that ran (SEMANTICS A22): what is left of it goes at once."""
@@ -203,6 +208,7 @@ class Worker:
         if box is not None:
             await box.remove()
         await self._tasks.end()
+        self._book.closed = True
         await asyncio.to_thread(self._store.remove, self.record)
         self.removed = True
         self._book.become(replace(self.state, sandbox=False))
@@ -214,15 +220,23 @@ class Worker:
         leaving = self._leaving.pop(start.container, None)
         if leaving is not None:
             await leaving
-        assert self._box is not None
+        box = self._box
+        if box is None:  # it died meanwhile: the next decision knows
+            return
         before = self.state.container(start.container)
-        fresh = before.begun(secrets.token_hex(32), self._box.next_number, start.back_off)
+        fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off)
         assert fresh.instance is not None
         self._book.write(self.state.with_container(fresh))
         try:
-            made = await unless(self._ending, self._make(asked, fresh.instance))
+            made = await unless(self._ending, self._make(box, asked, fresh.instance))
         except Interrupted:
             self._book.note(self.state.with_container(before))
+        except asyncio.CancelledError:
+            # The engine ends.  What is made is for the next to start; what is not was undone, and is no failure.
+            known = box.containers.get(start.container)
+            if known is None or known.id != fresh.instance.id:
+                self._book.note(self.state.with_container(before))
+            raise
         except (SandboxError, OSError) as error:
             self._note_start_error(fresh, error)
         else:
@@ -241,8 +255,7 @@ class Worker:
         else:
             self._note_started(made)
 
-    async def _make(self, asked: Container, instance: Instance) -> SandboxContainer:
-        assert self._box is not None
+    async def _make(self, box: PodSandbox, asked: Container, instance: Instance) -> SandboxContainer:
         directory = self._store.directory(self.record.uid)
         spec = planning.container_spec(self.pod, asked, directory, self._store.images)
         self._store.remove_old_logs(self.record, asked.name, instance.attempt)
@@ -251,7 +264,7 @@ class Worker:
         log = LogTarget(
             logs, log_path(logs, instance.attempt).name, config.container_log_max_size, config.container_log_max_files
         )
-        return await self._box.create_container(asked.name, spec, identity=instance.id, log=log)
+        return await box.create_container(asked.name, spec, identity=instance.id, log=log)
 
     def _note_started(self, made: SandboxContainer) -> None:
         """It runs; and from now on its end is waited for."""
@@ -286,7 +299,6 @@ class Worker:
         if made.exit is None:
             self._note_start_error(known, made.failure or SandboxError("it ended before its program ran"))
             return
-        made.kill_rest()
         ended = known.with_end(ends.by_exit(known.instance, made.exit))
         self._book.note(self._with_back_off(self.state.with_container(ended), ended))
         self._leave(made.name, made.id, made)
@@ -304,7 +316,7 @@ class Worker:
         self._leaving[container] = self._tasks.start(self._remove_rest(container, identity, made))
 
     async def _remove_rest(self, container: str, identity: str, made: SandboxContainer | None) -> None:
-        """Remove what an instance that ended has left.  Only once its end stands on disk does podmon forget it."""
+        """Kill and remove what an ended instance has left.  Only once its end stands on disk does podmon forget it."""
         uid, box = self.record.uid, self._box
         try:
             await asyncio.to_thread(self._store.slices.handle(uid).child(f"{identity}.scope").remove_tree)
@@ -343,8 +355,10 @@ class Worker:
         """Go on where another engine was ended: with what its podmon says, or with what that left written down."""
         if not self.state.sandbox:
             return
-        uid, runs = self.record.uid, [each for each in self.state.containers if each.runs]
-        known = {each.instance.number: (each.name, each.instance.id) for each in runs if each.instance}
+        uid = self.record.uid
+        # Those that run come last: the number of one that ended may be theirs by now.
+        begun = sorted((each for each in self.state.containers if each.instance), key=lambda each: each.runs)
+        known = {each.instance.number: (each.name, each.instance.id) for each in begun if each.instance}
         try:
             self._box = await PodSandbox.connect(
                 name=self.pod.name,
@@ -353,12 +367,16 @@ class Worker:
                 containers=known,
                 sharing=planning.sharing(self.pod),
             )
-        except NotFound:
+        except (NotFound, WrongState):  # it has ended, perhaps just now
             await self._bury()
             return
         self._tasks.start(self._watch_sandbox(self._box))
-        for each in runs:
-            self._adopt(each, self._box.containers.get(each.name))
+        for each in begun:
+            made = self._box.containers.get(each.name)
+            if each.runs:
+                self._adopt(each, made)
+            elif each.instance:  # whoever noted its end may have come no further
+                self._leave(each.name, each.instance.id, made if made and made.stage is Stage.ENDED else None)
 
     def _adopt(self, known: ContainerState, made: SandboxContainer | None) -> None:
         if made is None:  # the engine was killed before it asked podmon for it
@@ -382,4 +400,7 @@ class Worker:
                 end: Terminated = ends.by_record(each.instance, records) or ends.unseen(each.instance, now())
                 state = state.with_container(each.with_end(end))
         self._book.note(replace(state, sandbox=False))
-        await asyncio.to_thread(self._store.remove_sandbox, self.record.uid)
+        try:
+            await asyncio.to_thread(self._store.remove_sandbox, self.record.uid)
+        except (SandboxError, CgroupError, OSError) as error:  # the next sandbox, or the pod's end, comes to it again
+            self._around.warn(f"{self._book.called}: what is left of its sandbox cannot be removed: {error}")

@@ -116,7 +116,7 @@ def descriptors_left() -> Callable[[int], AbstractContextManager[None]]:
 
 
 def _highest() -> int:
-    return max(int(name) for name in os.listdir("/proc/self/fd"))
+    return max(int(fd.name) for fd in Path("/proc/self/fd").iterdir())
 
 
 def _clear(path: Path) -> None:

@@ -36,6 +36,15 @@ def test_fetch_and_serve(seedpod: Seedpod) -> None:
     assert end == "five versions seen on fetch-and-serve"
 
 
+def test_debug_sidecar(seedpod: Seedpod) -> None:
+    assert seedpod.command("run", "-d", "--wait", str(EXAMPLES / "debug-sidecar.yaml")).returncode == 0
+    processes = seedpod.command("exec", "web", "-c", "debugger", "--", "ps", "-o", "pid,args").stdout
+    assert "httpd -f -p 8080 -h /www" in processes
+    fetch = "until wget -qO- localhost:8080; do sleep 0.1; done"
+    assert seedpod.command("exec", "web", "-c", "debugger", "--", "sh", "-c", fetch).stdout == "served by web\n"
+    assert seedpod.command("delete", "web").returncode == 0
+
+
 def test_no_example_is_forgotten() -> None:
     tested = {name.removeprefix("test_").replace("_", "-") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in EXAMPLES.glob("*.yaml")} <= tested

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +14,7 @@ import pytest
 from cgroups import Cgroup
 from tests.sandbox.pod.test_joining import Pod, pod
 from tests.sandbox.pod.test_sandbox import ENV, Lab
+from tests.terminal import terminal
 
 pytestmark = pytest.mark.root
 
@@ -62,61 +55,6 @@ def lab(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Lab:
 def command(target: Pod, verb: str, *argv: str, **options: object) -> list[str]:
     words = [str(target.directory), str(target.number), json.dumps({"env": ENV, **options}), json.dumps(argv)]
     return [sys.executable, "-c", CALL, verb, *words]
-
-
-class Terminal:
-    """A terminal with a program of ours on it."""
-
-    def __init__(self, words: list[str]) -> None:
-        self.master, peer = pty.openpty()
-        self.resize(24, 80)
-        self.before = termios.tcgetattr(peer)
-        self.peer = peer
-        self.seen = b""
-        self.process = subprocess.Popen(
-            words, stdin=peer, stdout=peer, stderr=peer, env={**os.environ, "TERM": "vt220"}, start_new_session=True
-        )
-
-    def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def type(self, text: bytes) -> None:
-        os.write(self.master, text)
-
-    def until(self, text: bytes, poke: bytes = b"") -> None:
-        """Wait for a text; while nothing comes, type `poke`: a shell runs its traps between two lines only."""
-        deadline = time.monotonic() + TIMEOUT
-        while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen
-            if select.select([self.master], [], [], 0.2)[0]:
-                self.seen += os.read(self.master, 4096)
-            else:
-                self.type(poke)
-
-    def is_raw(self) -> bool:
-        return not termios.tcgetattr(self.peer)[3] & termios.ICANON
-
-    def end(self) -> int:
-        """Its exit code; the terminal must be as it was."""
-        code = self.process.wait(TIMEOUT)
-        assert termios.tcgetattr(self.peer) == self.before
-        return code
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.master)
-        os.close(self.peer)
-
-
-@contextmanager
-def terminal(words: list[str]) -> Iterator[Terminal]:
-    made = Terminal(words)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 # --- exec with a terminal

@@ -87,6 +87,10 @@ def engine(root: Path, *scripts: Script) -> Iterator[FakeEngine]:
         assert fake.errors == []
 
 
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 # ---- scripts ----
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import threading
@@ -24,7 +23,7 @@ from sandbox.pod.connection import Connection, EngineEnded, connect
 from sandbox.pod.state import ContainerState
 from sandbox.status import PodStatus
 from tests.sandbox.pod import fake_engine
-from tests.sandbox.pod.fake_engine import Peer, answers, engine, watched
+from tests.sandbox.pod.fake_engine import Peer, answers, engine, open_descriptors, watched
 from tests.sandbox.pod.values import NOON, UID, a_pod, a_record, a_state, an_end, ended, making, running
 
 
@@ -101,9 +100,12 @@ def test_engines_that_end_again_and_again_are_given_up(tmp_path: Path) -> None:
 def test_one_who_must_not_start_an_engine_is_told_that_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no engine"):
         Client(tmp_path, start=False)
-    with engine(tmp_path, fake_engine.ends_when_asked), Client(tmp_path, start=False) as client:
-        with pytest.raises(NotFound):
-            client.pods()
+    with (
+        engine(tmp_path, fake_engine.ends_when_asked),
+        Client(tmp_path, start=False) as client,
+        pytest.raises(NotFound),
+    ):
+        client.pods()
 
 
 def test_an_error_is_the_answer_and_asked_for_once(tmp_path: Path) -> None:
@@ -150,11 +152,11 @@ def test_a_watch_has_each_change_until_all_are_gone(tmp_path: Path) -> None:
 
 def test_a_watch_goes_on_with_the_next_engine_under_the_same_descriptor(tmp_path: Path) -> None:
     first = watched(codec.encode([STARTED]))
-    with engine(tmp_path, first, fake_engine.ends_when_asked, watched(codec.encode([CRASHED]), [None])):
-        with Watch(tmp_path, [UID]) as watch:
-            number = watch.fileno()
-            assert [watch.next() for _ in range(3)] == [(STARTED,), (CRASHED,), (None,)]
-            assert watch.fileno() == number
+    second = watched(codec.encode([CRASHED]), [None])
+    with engine(tmp_path, first, fake_engine.ends_when_asked, second), Watch(tmp_path, [UID]) as watch:
+        number = watch.fileno()
+        assert [watch.next() for _ in range(3)] == [(STARTED,), (CRASHED,), (None,)]
+        assert watch.fileno() == number
 
 
 def test_the_descriptor_of_a_watch_is_readable_when_there_is_something_new(tmp_path: Path) -> None:
@@ -264,9 +266,9 @@ def test_the_end_of_an_instance_is_waited_for_without_blocking(tmp_path: Path) -
 
 
 def test_of_a_pod_that_is_gone_every_instance_has_ended(tmp_path: Path) -> None:
-    with engine(tmp_path, lambda peer: peer.hello(), watched([None])), Client(tmp_path) as client:
-        with client.ended(UID, "app", 0) as end:
-            assert end.finished()
+    fake = engine(tmp_path, lambda peer: peer.hello(), watched([None]))
+    with fake, Client(tmp_path) as client, client.ended(UID, "app", 0) as end:
+        assert end.finished()
 
 
 RESTARTED = ended(code=1).begun("b" * 64, 2, None)
@@ -290,13 +292,13 @@ def test_whether_an_instance_has_ended(container: ContainerState, instance: int,
 
 
 def test_clients_and_watches_leave_no_descriptor_behind(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     with engine(tmp_path, fake_engine.ends_when_asked, answers(UID), watched([None])):
         with Client(tmp_path) as client:
             client.find("default", "web")
         with Watch(tmp_path, [UID]) as watch:
             watch.next()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_an_engine_that_ended_without_a_word_is_an_end(tmp_path: Path) -> None:

@@ -79,12 +79,12 @@ def test_any_record_of_a_pod_comes_back_as_it_was(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("kind", [PodState, PodRecord, PodStatus, Event, ContainerStatus, tuple[PodStatus, ...]])
 @given(data=JSON)
-def test_hostile_json_is_a_value_error_and_nothing_else(kind: type[Any], data: Any) -> None:
+def test_hostile_json_is_one_of_ours_or_a_value_error_and_nothing_else(kind: type[Any], data: Any) -> None:
     try:
-        codec.decode(kind, data)
+        value = codec.decode(kind, data)
     except ValueError:
         return
-    assert kind == tuple[PodStatus, ...] and data == [], "nothing else is one of ours"
+    assert codec.decode(kind, through_json(value)) == value, "it is one of ours"
 
 
 SOUND = through_json(replace(a_state(ended(), running("b")), deletion=Deletion(NOON, 5)))
@@ -123,7 +123,7 @@ def with_value(path: tuple[str | int, ...], value: object) -> Any:
 )
 def test_a_value_of_another_type_is_refused_and_not_bent(path: tuple[str | int, ...], value: object) -> None:
     codec.decode(PodState, SOUND)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         codec.decode(PodState, with_value(path, value))
 
 
@@ -144,7 +144,7 @@ def test_a_field_that_an_older_engine_did_not_write_has_its_default() -> None:
 
 
 def test_a_missing_field_without_a_default_names_itself() -> None:
-    with pytest.raises(ValueError, match="not a Instance: .*number"):
+    with pytest.raises(ValueError, match=r"not a Instance: .*number"):
         codec.decode(Instance, {"id": "a" * 64, "attempt": 0})
 
 

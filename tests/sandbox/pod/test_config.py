@@ -94,7 +94,7 @@ def test_a_key_that_does_nothing_yet_is_refused_by_name(key: str) -> None:
     ids=["half", "twice", "digits", "depth", "date"],
 )
 def test_what_is_no_toml_is_refused_with_the_name_of_the_file(text: str) -> None:
-    with pytest.raises(SandboxError, match="^the file: "):
+    with pytest.raises(SandboxError, match=r"^the file: "):
         parse(text, "the file")
 
 
@@ -109,5 +109,5 @@ def test_a_long_wrong_path_is_refused_in_no_time() -> None:
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, make: object) -> None:
     assert callable(make)
     make(tmp_path / "config.toml")
-    with pytest.raises(SandboxError, match="config.toml: cannot be read: "):
+    with pytest.raises(SandboxError, match=r"config\.toml: cannot be read: "):
         load(tmp_path)

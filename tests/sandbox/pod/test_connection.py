@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from sandbox.pod import connection
 from sandbox.pod.connection import Connection, EngineEnded, connect
 from sandbox.pod.paths import SOCKET
 from tests.sandbox.pod import fake_engine
-from tests.sandbox.pod.fake_engine import HELLO, Peer, answers, engine, greets
+from tests.sandbox.pod.fake_engine import HELLO, Peer, answers, engine, greets, open_descriptors
 
 
 @pytest.fixture
@@ -157,7 +156,7 @@ def test_the_end_of_an_engine_is_something_new(tmp_path: Path) -> None:
 
 
 def test_one_connection_becomes_another_under_the_same_descriptor(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     second = {**HELLO, "pid": 4712}
     with engine(tmp_path, fake_engine.ends_when_asked, greets(second)):
         known, other = connect(tmp_path), None
@@ -167,14 +166,14 @@ def test_one_connection_becomes_another_under_the_same_descriptor(tmp_path: Path
         known.become(other)
         assert (known.socket.fileno(), known.pid) == (number, 4712)
         known.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_a_refused_engine_costs_no_descriptor(tmp_path: Path, impatient: None) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     for script in (fake_engine.silent, greets({}), fake_engine.ends_before_hello):
         root = tmp_path / str(id(script))
         root.mkdir()
         with engine(root, script), pytest.raises((SandboxError, EngineEnded)):
             connect(root)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before

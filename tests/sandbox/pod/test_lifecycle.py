@@ -310,7 +310,7 @@ class Lives(RuleBasedStateMachine):
         grace=st.sampled_from([0, 1, 2, 3, 30, 100]), hold=st.booleans(), force=st.booleans(), at_once=st.booleans(),
         deaf=st.booleans(), rare=st.integers(0, 3),
     )  # fmt: skip
-    def it_is_deleted(self, grace: int, hold: bool, force: bool, at_once: bool, deaf: bool, rare: int) -> None:
+    def it_is_deleted(self, *, grace: int, hold: bool, force: bool, at_once: bool, deaf: bool, rare: int) -> None:
         if rare and self.state.deletion is None:
             return  # or no life would be long
         self.deaf |= deaf

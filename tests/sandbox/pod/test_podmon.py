@@ -793,6 +793,26 @@ def test_a_podmon_that_may_send_no_fd_now_does_not_spin_and_sends_it_later(
 # --- the engine's side, and fate
 
 
+def test_whoever_waits_for_the_end_of_podmon_is_not_robbed_of_it_by_close() -> None:
+    """The loop has one reader for a descriptor, and the number of one that is closed is soon another's."""
+
+    async def scene() -> None:
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = subprocess.Popen(["sleep", "600"])
+        podmon = Podmon(ours, native.Launched(os.pidfd_open(process.pid), process.pid, 0))
+        waits = [asyncio.create_task(podmon.gone()) for _ in range(2)]
+        await asyncio.sleep(0)
+        its.close()
+        async with asyncio.timeout(TIMEOUT):
+            await podmon.close()
+            await asyncio.gather(*waits, podmon.gone())
+        process.returncode = -signal.SIGKILL  # `close` has reaped it
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    asyncio.run(scene())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 @asynccontextmanager
 async def pod(pod_slice: Cgroup, directory: Path) -> AsyncIterator[Podmon]:
     """The engine's client of a podmon that is set up, in `pod_slice`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -184,10 +185,8 @@ def test_an_engine_killed_while_it_saves_a_state_leaves_the_old_or_the_new(
     store.add(a_record(), old)
     with monkeypatch.context() as patch:
         killed_at(patch, step)
-        try:
+        with contextlib.suppress(Killed):
             store.save(UID, new)
-        except Killed:
-            pass
     ((_, known),) = store.load()
     assert known == (old if step < 2 else new)
     store.save(UID, new)
@@ -202,10 +201,8 @@ def test_an_engine_killed_while_it_removes_a_pod_leaves_the_pod_or_nothing_after
     store.add(a_record(), a_state())
     with monkeypatch.context() as patch:
         killed_at(patch, step)
-        try:
+        with contextlib.suppress(Killed):
             store.remove(a_record())
-        except Killed:
-            pass
     for record, _ in store.load():
         store.remove(record)  # its deletion stands in its state
     assert everything_below(store.root) == before
@@ -405,5 +402,5 @@ def test_the_record_that_is_written_is_the_manifest_as_it_was(store: Store) -> N
 def test_an_error_of_removal_says_what_rm_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     busy = subprocess.CompletedProcess((), 1, "", "rm: cannot remove 'x': Device or resource busy\nmore\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: busy)
-    with pytest.raises(SandboxError, match="^rm: cannot remove 'x': Device or resource busy$"):
+    with pytest.raises(SandboxError, match=r"^rm: cannot remove 'x': Device or resource busy$"):
         remove_tree(tmp_path / "ghost")

@@ -1,0 +1,506 @@
+"""A pod carried through its life in a sandbox that is only noted: what stands on disk at every turn, and who is killed.
+
+The same with real ones is in tests/system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.errors import NotFound, SandboxError, WrongState
+from sandbox.model import RestartPolicy
+from sandbox.pod import worker as module
+from sandbox.pod.config import Config
+from sandbox.pod.paths import make_root
+from sandbox.pod.podmon import Stage
+from sandbox.pod.state import ContainerState, Deletion, PodState, new_state
+from sandbox.pod.store import Store
+from sandbox.pod.worker import Surroundings, Worker
+from sandbox.status import ExitStatus
+from tests.sandbox.pod.values import IDENTITY, NOON, UID, a_pod, a_record, a_state, ended, making, running
+
+
+class FakeContainer:
+    """A container that ends when the test says so."""
+
+    def __init__(self, name: str, identity: str, number: int, stage: Stage = Stage.CREATED) -> None:
+        self.name, self.id, self.number, self.stage = name, identity, number, stage
+        self.exit: ExitStatus | None = None
+        self.failure: SandboxError | None = None
+        self.started = NOON
+        self.signals: list[int] = []
+        self.forgotten = False
+        self._end = asyncio.Event()
+
+    def end(self, code: int = 0, signal: int | None = None) -> None:
+        if self.stage is not Stage.ENDED:
+            self.exit = ExitStatus(code, signal, False, NOON, module.now())
+            self.stage = Stage.ENDED
+            self._end.set()
+
+    async def ended(self) -> None:
+        if self.stage is not Stage.ENDED:
+            await self._end.wait()
+
+    async def start(self) -> None:
+        self.stage = Stage.RUNNING
+
+    def signal(self, number: int) -> None:
+        self.signals.append(number)
+
+    def kill(self) -> None:
+        self.end(137, 9)
+
+    async def forget(self) -> None:
+        self.forgotten = True
+
+
+class FakeBox:
+    """A sandbox: `gate` holds up what is made in it."""
+
+    def __init__(self) -> None:
+        self.containers: dict[str, FakeContainer] = {}
+        self.alive = True
+        self.removed = self.detached = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.asked = asyncio.Event()
+        self.undone: list[str] = []
+        self.next_number = 1
+        self._gone = asyncio.Event()
+
+    async def create_container(self, name: str, spec: object, *, identity: str, log: object) -> FakeContainer:
+        self.asked.set()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.undone.append(identity)
+            raise
+        if not self.alive:
+            raise WrongState("the pod's podmon has ended", current="gone", wanted="running")
+        self.containers[name] = FakeContainer(name, identity, self.next_number)
+        self.next_number += 1
+        return self.containers[name]
+
+    def die(self) -> None:
+        self.alive = False
+        for each in self.containers.values():
+            each.end(137, 9)
+        self._gone.set()
+
+    async def gone(self) -> None:
+        await self._gone.wait()
+
+    async def remove(self) -> None:
+        self.die()
+        self.removed = True
+
+    def detach(self) -> None:
+        self.detached = True
+
+
+class FakeScope:
+    def __init__(self, removed: list[str], name: str) -> None:
+        self._removed, self._name = removed, name
+
+    def child(self, name: str) -> FakeScope:
+        return FakeScope(self._removed, name)
+
+    def remove_tree(self) -> None:
+        self._removed.append(self._name)
+
+
+class FakeSlices:
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+
+    def path(self, uid: str) -> Path:
+        return Path("/nowhere") / uid
+
+    def create(self, uid: str) -> FakeScope:
+        return FakeScope(self.removed, uid)
+
+    handle = create
+
+    def uids(self) -> set[str]:
+        return set()
+
+    def remove(self, uid: str) -> None:
+        self.removed.append(uid)
+
+
+@dataclass
+class World:
+    """A root, and the sandboxes that are made in it."""
+
+    root: Path
+    slices: FakeSlices = field(default_factory=FakeSlices)
+    boxes: list[FakeBox] = field(default_factory=list)
+    left: FakeBox | Exception = field(default_factory=lambda: NotFound("podmon", "x"))  # by the engine before
+    warnings: list[str] = field(default_factory=list)
+    shut: bool = False  # new sandboxes make no container yet
+
+    def __post_init__(self) -> None:
+        make_root(self.root)
+        self.store = Store(self.root, self.slices, self.warnings.append)  # type: ignore[arg-type]
+
+    def worker(self, state: PodState, policy: RestartPolicy = RestartPolicy.ALWAYS) -> Worker:
+        self.store.add(a_record(), state)
+        return self.next_worker(policy)
+
+    def next_worker(self, policy: RestartPolicy = RestartPolicy.ALWAYS) -> Worker:
+        """As the next engine has it."""
+        state = self.on_disk()
+        pod = a_pod(*(each.name for each in state.containers), policy=policy)
+        return Worker(a_record(), pod, state, Surroundings(self.store, Config("here"), self.warnings.append))
+
+    def on_disk(self) -> PodState:
+        ((_, state),) = self.store.load()
+        return state
+
+    async def create(self, **_: Any) -> FakeBox:
+        self.boxes.append(FakeBox())
+        if self.shut:
+            self.boxes[-1].gate.clear()
+        return self.boxes[-1]
+
+    async def connect(self, *, containers: Any, **_: Any) -> FakeBox:
+        if isinstance(self.left, Exception):
+            raise self.left
+        self.connected = containers
+        return self.left
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(tmp_path)
+    monkeypatch.setattr(module.PodSandbox, "create", made.create)
+    monkeypatch.setattr(module.PodSandbox, "connect", made.connect)
+    monkeypatch.setattr(module.planning, "container_spec", lambda *_: None)
+    return made
+
+
+def play(scene: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await scene()
+
+    asyncio.run(bounded())
+
+
+async def until(worker: Worker, holds: Callable[[PodState], object]) -> None:
+    while True:
+        changed = worker.changed
+        if holds(worker.state):
+            return
+        await changed.wait()
+
+
+@contextlib.asynccontextmanager
+async def living(worker: Worker) -> Any:
+    life = asyncio.create_task(worker.live())
+    try:
+        yield life
+    finally:
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+        assert life.cancelled() or life.exception() is None
+
+
+def app(state: PodState) -> ContainerState:
+    return state.containers[0]
+
+
+def is_running(state: PodState) -> bool:
+    return all(each.instance and each.instance.started_at and not each.ended for each in state.containers)
+
+
+# ---- a life ----
+
+
+def test_a_pod_runs_and_is_removed_without_a_trace(world: World) -> None:
+    async def scene() -> None:
+        worker = world.worker(new_state(("a", "b")))
+        life = asyncio.create_task(worker.live())
+        await until(worker, is_running)
+        assert world.on_disk() == worker.state
+        worker.delete(Deletion(NOON, 30))
+        (box,) = world.boxes
+        await until(worker, lambda state: state.kill_at)
+        assert [each.signals for each in box.containers.values()] == [[15], [15]]  # A35
+        for each in box.containers.values():
+            each.end(143, 15)
+        await life
+        assert worker.removed and box.removed
+        assert list(world.store.load()) == []
+        assert world.warnings == []
+
+    play(scene)
+
+
+def test_an_instance_stands_on_disk_before_it_is_made(world: World) -> None:
+    async def scene() -> None:
+        world.shut = True
+        worker = world.worker(new_state(("app",)))
+        async with living(worker):
+            await until(worker, lambda state: state.sandbox)
+            await world.boxes[0].asked.wait()
+            assert app(world.on_disk()).runs
+            assert world.boxes[0].containers == {}
+
+    play(scene)
+
+
+def test_an_engine_that_ends_while_it_makes_a_container_leaves_no_failure(world: World) -> None:
+    """What it had begun is undone: for the next engine it was never begun."""
+
+    async def scene() -> None:
+        world.shut = True
+        worker = world.worker(new_state(("app",)))
+        async with living(worker):
+            await until(worker, lambda state: state.sandbox)
+            await world.boxes[0].asked.wait()
+        assert len(world.boxes[0].undone) == 1
+        assert app(world.on_disk()) == ContainerState("app")
+        assert world.boxes[0].detached and not world.boxes[0].removed
+
+    play(scene)
+
+
+def test_a_delete_gives_up_a_container_that_is_being_made(world: World) -> None:
+    async def scene() -> None:
+        world.shut = True
+        worker = world.worker(new_state(("app",)))
+        async with living(worker) as life:
+            await until(worker, lambda state: state.sandbox)
+            await world.boxes[0].asked.wait()
+            worker.delete(Deletion(NOON, 30))
+            await life
+        assert len(world.boxes[0].undone) == 1
+        assert worker.removed
+
+    play(scene)
+
+
+def test_a_sandbox_that_cannot_be_noted_is_removed_before_another_is_made(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        monkeypatch.setattr(module, "RETRY_FIRST", 0.01)
+        worker = world.worker(new_state(("app",)))
+        save, full = world.store.save, [True]
+
+        def sometimes(uid: str, state: PodState) -> None:
+            if state.sandbox and full:
+                full.clear()
+                raise OSError(errno.ENOSPC, "No space left on device")
+            save(uid, state)
+
+        monkeypatch.setattr(world.store, "save", sometimes)
+        async with living(worker):
+            await until(worker, is_running)
+        first, second = world.boxes
+        assert first.removed and not second.removed
+        assert app(world.on_disk()).restarts == 0
+
+    play(scene)
+
+
+def test_a_sandbox_that_dies_while_a_restart_waits_for_the_instance_before_is_replaced(world: World) -> None:  # A22
+    async def scene() -> None:
+        worker = world.worker(new_state(("app",)))
+        async with living(worker) as life:
+            await until(worker, is_running)
+            (box,) = world.boxes
+            let_go = asyncio.Event()
+
+            async def slowly() -> None:
+                await let_go.wait()
+
+            box.containers["app"].forget = slowly  # type: ignore[method-assign]
+            box.containers["app"].end(1)
+            await until(worker, lambda state: app(state).ended)
+            for _ in range(50):  # the restart, which is immediate, comes to wait for what is left
+                await asyncio.sleep(0)
+            box.die()
+            await until(worker, lambda state: not state.sandbox)
+            let_go.set()
+            await until(worker, lambda state: is_running(state) and state.sandboxes == 2)
+            assert not life.done()
+
+    play(scene)
+
+
+def test_what_ran_in_a_sandbox_that_died_was_killed_and_runs_in_another(world: World) -> None:  # A22
+    async def scene() -> None:
+        worker = world.worker(new_state(("app",)))
+        async with living(worker):
+            await until(worker, is_running)
+            world.boxes[0].die()
+            await until(worker, lambda state: is_running(state) and state.sandboxes == 2)
+        end = app(worker.state).last
+        assert end is not None and end.exit_code == 137
+        assert "SandboxChanged" in [event.reason for event in worker.state.events]
+
+    play(scene)
+
+
+def test_a_delete_while_a_pod_is_being_removed_is_nothing_to_warn_of(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        worker = world.worker(a_state(ended(), sandbox=False, deletion=Deletion(NOON, 5)))
+        loop, remove = asyncio.get_running_loop(), world.store.remove
+
+        def meanwhile(record: Any) -> None:
+            remove(record)
+            asyncio.run_coroutine_threadsafe(again(), loop).result(10)
+
+        async def again() -> None:
+            worker.delete(Deletion(NOON, 0), at_once=True)
+
+        monkeypatch.setattr(world.store, "remove", meanwhile)
+        await worker.live()
+        assert worker.removed
+        assert world.warnings == []
+
+    play(scene)
+
+
+# ---- adoption ----
+
+
+def test_what_runs_runs_on_under_the_next_engine(world: World) -> None:
+    async def scene() -> None:
+        world.left = box = FakeBox()
+        box.containers["app"] = FakeContainer("app", IDENTITY, 1, Stage.RUNNING)
+        worker = world.worker(a_state(running()))
+        await worker.adopt()
+        assert world.connected == {1: ("app", IDENTITY)}
+        async with living(worker):
+            box.containers["app"].end(3)
+            await until(worker, lambda state: app(state).attempts == 2)
+        assert app(worker.state).last is not None
+
+    play(scene)
+
+
+def test_what_podmon_was_never_asked_for_is_no_attempt(world: World) -> None:
+    async def scene() -> None:
+        world.left = box = FakeBox()
+        worker = world.worker(a_state(making()))
+        await worker.adopt()
+        assert app(worker.state) == ContainerState("app")
+        async with living(worker):
+            await until(worker, is_running)
+        assert app(worker.state).restarts == 0
+        assert world.slices.removed == [f"{IDENTITY}.scope"]
+        assert len(box.containers) == 1
+
+    play(scene)
+
+
+def test_an_end_that_came_while_no_engine_was_there_is_noted(world: World) -> None:
+    async def scene() -> None:
+        world.left = box = FakeBox()
+        box.containers["app"] = FakeContainer("app", IDENTITY, 1, Stage.RUNNING)
+        box.containers["app"].end(3)
+        worker = world.worker(a_state(running()), RestartPolicy.NEVER)
+        await worker.adopt()
+        end = app(world.on_disk()).ended
+        assert end is not None and end.exit_code == 3
+        async with living(worker):
+            await until(worker, lambda state: not state.sandbox)
+        assert box.removed
+
+    play(scene)
+
+
+def test_what_a_killed_engine_had_noted_as_ended_is_tidied_up_by_the_next(world: World) -> None:
+    async def scene() -> None:
+        world.left = box = FakeBox()
+        box.containers["a"] = made = FakeContainer("a", IDENTITY, 1, Stage.RUNNING)
+        made.end(0)
+        box.containers["b"] = FakeContainer("b", "b" * 64, 2, Stage.RUNNING)
+        b = ContainerState("b").begun("b" * 64, 2, None).started(NOON)
+        worker = world.worker(a_state(ended("a"), b), RestartPolicy.NEVER)
+        layer = world.store.sandbox_directory(UID) / "containers" / IDENTITY / "upper"
+        layer.mkdir(parents=True)
+        await worker.adopt()
+        await asyncio.gather(*worker._leaving.values())
+        assert made.forgotten and not layer.exists()
+        assert world.slices.removed == [f"{IDENTITY}.scope"]
+        await worker._tasks.end()
+
+    play(scene)
+
+
+def test_a_number_that_was_given_anew_is_that_of_the_one_that_runs(world: World) -> None:
+    async def scene() -> None:
+        world.left = FakeBox()
+        b = ContainerState("b").begun("b" * 64, 1, None).started(NOON)
+        worker = world.worker(a_state(b, ended("a")), RestartPolicy.NEVER)
+        await worker.adopt()
+        assert world.connected == {1: ("b", "b" * 64)}
+        await worker._tasks.end()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("why", [NotFound("podmon", "x"), WrongState("it ended", current="gone", wanted="running")])
+def test_a_sandbox_that_is_gone_or_just_goes_is_buried_and_made_anew(world: World, why: Exception) -> None:  # A13, A22
+    async def scene() -> None:
+        world.left = why
+        worker = world.worker(a_state(running()))
+        await worker.adopt()
+        end = app(world.on_disk()).ended
+        assert end is not None and end.reason == "ContainerStatusUnknown"
+        async with living(worker):
+            await until(worker, lambda state: is_running(state) and state.sandboxes == 2)
+        assert app(worker.state).restarts == 1
+
+    play(scene)
+
+
+def test_a_grave_that_cannot_be_dug_is_a_warning_and_the_pod_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        worker = world.worker(a_state(running()))
+        remove = world.store.remove_sandbox
+
+        def busy(uid: str) -> None:
+            monkeypatch.setattr(world.store, "remove_sandbox", remove)
+            raise SandboxError("rm: Device or resource busy")
+
+        monkeypatch.setattr(world.store, "remove_sandbox", busy)
+        await worker.adopt()
+        assert len(world.warnings) == 1 and "busy" in world.warnings[0]
+        async with living(worker):
+            await until(worker, is_running)
+
+    play(scene)
+
+
+def test_a_termination_begins_anew_with_its_full_grace(world: World) -> None:  # A41
+    async def scene() -> None:
+        world.left = box = FakeBox()
+        box.containers["app"] = FakeContainer("app", IDENTITY, 1, Stage.RUNNING)
+        worker = world.worker(a_state(running(), deletion=Deletion(NOON, 30), kill_at=NOON, killed_at=NOON))
+        await worker.adopt()
+        before = module.now()
+        async with living(worker):
+            await until(worker, lambda state: state.kill_at)
+            assert worker.state.kill_at is not None
+            assert (worker.state.kill_at - before).total_seconds() >= 30
+            assert box.containers["app"].signals == [15]
+
+    play(scene)
