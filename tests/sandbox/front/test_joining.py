@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from cgroups import Cgroup
 from tests.sandbox.pod.test_joining import Pod, pod
 from tests.sandbox.pod.test_sandbox import ENV, Lab
-from tests.terminal import terminal
+from tests.terminal import Terminal, terminal
 
 pytestmark = pytest.mark.root
 

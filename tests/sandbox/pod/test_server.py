@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import select
+import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -535,6 +536,24 @@ def test_what_a_killed_engine_left_is_no_obstacle(tmp_path: Path, monkeypatch: p
         known.stopping.set()
 
     served(tmp_path, monkeypatch, scene)
+
+
+def test_an_engine_whose_root_was_removed_leaves_that_of_the_next_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(state: Served, known: Server) -> None:
+        shutil.rmtree(tmp_path)
+        make_root(tmp_path)
+        lock = lock_root(tmp_path)
+        assert lock is not None, "the next one owns what is there now"
+        (tmp_path / "seedpod.sock").write_text("the other's")
+        (tmp_path / "agent.pid").write_text("the other's")
+        known.stopping.set()
+        os.close(lock)
+
+    served(tmp_path, monkeypatch, scene)
+    assert (tmp_path / "seedpod.sock").read_text() == "the other's"
+    assert (tmp_path / "agent.pid").read_text() == "the other's"
 
 
 def test_a_root_that_another_engine_owns_is_refused_and_its_files_stay(
