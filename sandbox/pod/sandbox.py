@@ -91,6 +91,11 @@ class SandboxContainer:
     def failure(self) -> SandboxError | None:
         return self._child.failure
 
+    @property
+    def known(self) -> bool:
+        """Whether its podmon is there still, as far as was heard."""
+        return self._podmon.alive
+
     async def forget(self) -> None:
         """Have podmon drop what it keeps of it; it has ended."""
         await self._podmon.forget(self._child)

@@ -20,6 +20,7 @@ import json
 import os
 import socket
 import struct
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,7 @@ async def serve(
     How many pods are left running.  `ready` is called once the socket takes clients.  Raises SandboxError where
     another engine owns the root.
     """
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: warn(_told(context)))
     make_root(root)
     path = socket_path(root)
     lock = await _locked(root)
@@ -214,6 +216,14 @@ async def serve(
         return left
     finally:
         os.close(lock)
+
+
+def _told(context: Mapping[str, Any]) -> str:
+    """What the loop has to say, on a line; with the traceback where it is a bug of ours."""
+    error = context.get("exception")
+    if error is None or isinstance(error, OSError):
+        return f"{context['message']}: {error}" if error else str(context["message"])
+    return "".join([f"{context['message']}\n", *traceback.format_exception(error)]).rstrip()
 
 
 async def _locked(root: Path) -> int:

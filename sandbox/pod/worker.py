@@ -19,6 +19,7 @@ from sandbox.errors import NotFound, SandboxError, WrongState
 from sandbox.model import Container, Pod
 from sandbox.pod import ends, lifecycle, planning, report
 from sandbox.pod.config import Config
+from sandbox.pod.leavings import Leavings
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.paths import log_path
 from sandbox.pod.podmon import Stage
@@ -28,6 +29,7 @@ from sandbox.pod.store import Store
 from sandbox.pod.tasks import Interrupted, Tasks, unless
 from sandbox.status import PodStatus, Terminated
 
+PATIENCE = 5.0  # seconds in which the podmon of a pod that is to end has to answer
 RETRY_FIRST, RETRY_LAST = 0.5, 10.0  # seconds between two tries of something that failed
 
 # What is told where a step failed; kubelet's words where it has one.
@@ -60,7 +62,7 @@ class Worker:
         self._box: PodSandbox | None = None
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
         self._tasks = Tasks()
-        self._leaving: dict[str, asyncio.Task[None]] = {}  # by container: the removal of what its last instance left
+        self._leavings = Leavings(self._book, self._store, self._tasks, around.warn)
         self._retry = RETRY_FIRST
 
     # ---- what others see and ask ----
@@ -197,7 +199,7 @@ class Worker:
 
     async def _tear_down(self) -> None:
         box, self._box = self._box, None
-        await asyncio.gather(*self._leaving.values())
+        await self._leavings.all_removed()
         if box is not None:
             await box.remove()
         await asyncio.to_thread(self._store.remove_sandbox, self.record.uid)
@@ -217,9 +219,7 @@ class Worker:
 
     async def _start(self, start: lifecycle.Start) -> None:
         asked = next(each for each in self.pod.containers if each.name == start.container)
-        leaving = self._leaving.pop(start.container, None)
-        if leaving is not None:
-            await leaving
+        await self._leavings.removed(start.container)
         box = self._box
         if box is None:  # it died meanwhile: the next decision knows
             return
@@ -284,7 +284,7 @@ class Worker:
         state = self.state.with_container(ended)
         state = state.with_event(now(), "Failed", f"Error: {end.message}", container=known.name, warning=True)
         self._book.note(self._with_back_off(state, ended))
-        self._leave(known.name, known.instance.id)
+        self._leavings.remove(known.name, known.instance)
 
     async def _watch(self, made: SandboxContainer) -> None:
         """Note the end of an instance that runs, and remove what it left."""
@@ -301,7 +301,7 @@ class Worker:
             return
         ended = known.with_end(ends.by_exit(known.instance, made.exit))
         self._book.note(self._with_back_off(self.state.with_container(ended), ended))
-        self._leave(made.name, made.id, made)
+        self._leavings.remove(made.name, known.instance, made)
 
     def _with_back_off(self, state: PodState, ended: ContainerState) -> PodState:
         """With kubelet's event where the container has to wait for its restart."""
@@ -311,21 +311,6 @@ class Worker:
         what = f"Back-off restarting failed container {ended.name} in pod"
         message = f"{what} {self.record.name}_{self.record.namespace}({self.record.uid})"
         return state.with_event(now(), "BackOff", message, container=ended.name, warning=True)
-
-    def _leave(self, container: str, identity: str, made: SandboxContainer | None = None) -> None:
-        self._leaving[container] = self._tasks.start(self._remove_rest(container, identity, made))
-
-    async def _remove_rest(self, container: str, identity: str, made: SandboxContainer | None) -> None:
-        """Kill and remove what an ended instance has left.  Only once its end stands on disk does podmon forget it."""
-        uid, box = self.record.uid, self._box
-        try:
-            await asyncio.to_thread(self._store.slices.handle(uid).child(f"{identity}.scope").remove_tree)
-            if self._book.saved:
-                if made is not None and box is not None and box.alive:
-                    await made.forget()
-                await asyncio.to_thread(self._store.remove_layer, uid, identity)
-        except (SandboxError, CgroupError, OSError) as error:
-            self._around.warn(f"{self._book.called}: what container {container} left cannot be removed: {error}")
 
     # ---- the end ----
 
@@ -359,16 +344,20 @@ class Worker:
         # Those that run come last: the number of one that ended may be theirs by now.
         begun = sorted((each for each in self.state.containers if each.instance), key=lambda each: each.runs)
         known = {each.instance.number: (each.name, each.instance.id) for each in begun if each.instance}
+        connecting = PodSandbox.connect(
+            name=self.pod.name,
+            directory=self._store.sandbox_directory(uid),
+            pod_slice=self._store.slices.handle(uid),
+            containers=known,
+            sharing=planning.sharing(self.pod),
+        )
         try:
-            self._box = await PodSandbox.connect(
-                name=self.pod.name,
-                directory=self._store.sandbox_directory(uid),
-                pod_slice=self._store.slices.handle(uid),
-                containers=known,
-                sharing=planning.sharing(self.pod),
-            )
+            async with asyncio.timeout(PATIENCE if self.state.deletion else None):
+                self._box = await unless(self._ending, connecting)
         except (NotFound, WrongState):  # it has ended, perhaps just now
             await self._bury()
+            return
+        except (Interrupted, TimeoutError):  # it is stopped, and the pod is to end: that needs no word of it
             return
         self._tasks.start(self._watch_sandbox(self._box))
         for each in begun:
@@ -376,13 +365,13 @@ class Worker:
             if each.runs:
                 self._adopt(each, made)
             elif each.instance:  # whoever noted its end may have come no further
-                self._leave(each.name, each.instance.id, made if made and made.stage is Stage.ENDED else None)
+                self._leavings.remove(each.name, each.instance, made if made and made.stage is Stage.ENDED else None)
 
     def _adopt(self, known: ContainerState, made: SandboxContainer | None) -> None:
         if made is None:  # the engine was killed before it asked podmon for it
             assert known.instance is not None
             self._book.note(self.state.with_container(known.dropped()))
-            self._leave(known.name, known.instance.id)
+            self._leavings.remove(known.name, known.instance)
         elif made.stage is Stage.ENDED:
             self._note_end(made)
         elif made.stage is Stage.RUNNING:

@@ -324,6 +324,17 @@ def test_what_a_podmon_left_that_died_without_an_engine_is_removed_by_the_next(s
     assert not (seedpod.root / "pods" / uid / "sandbox").exists()
 
 
+def test_a_pod_whose_podmon_is_stopped_can_be_deleted_by_the_next_engine_all_the_same(seedpod: Seedpod) -> None:
+    """# A42"""
+    detached(seedpod, seedpod.pod(seedpod.shell("c", FOREVER)))
+    uid = pod_json(seedpod, "web")["metadata"]["uid"]
+    kill_engine(seedpod)
+    os.kill(podmon_of(seedpod, uid), signal.SIGSTOP)
+    assert seedpod.command("get", "web", "--no-headers").stdout.split()[2] == "Running", "as it was last known"
+    assert seedpod.command("delete", "web", "--now").stdout == 'pod "web" deleted\n'
+    assert list((seedpod.root / "pods").iterdir()) == []
+
+
 # ---- restarts ----
 
 

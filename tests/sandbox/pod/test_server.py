@@ -488,12 +488,13 @@ def served(
     monkeypatch: pytest.MonkeyPatch,
     scene: Callable[[Served, Server], Awaitable[None]],
     idle: float | None = None,
+    warn: Callable[[str], None] = pytest.fail,
 ) -> Served:
     async def stage() -> Served:
         state = Served(root, FakeEngine())
         monkeypatch.setattr(server, "Engine", lambda *_: state.engine)
         up: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(serve(root, pytest.fail, lambda _, known: up.set_result(known), idle=idle))
+        task = asyncio.create_task(serve(root, warn, lambda _, known: up.set_result(known), idle=idle))
         async with asyncio.timeout(20):
             await asyncio.wait((up, task), return_when=asyncio.FIRST_COMPLETED)
             if up.done():
@@ -587,6 +588,30 @@ def test_an_engine_that_cannot_start_leaves_the_root_to_the_next(
     lock = lock_root(tmp_path)
     assert lock is not None
     os.close(lock)
+
+
+@pytest.mark.parametrize(
+    ("error", "lines"), [(OSError(errno.EMFILE, "Too many open files"), 1), (ValueError("a bug"), 3), (None, 1)]
+)
+def test_what_the_loop_complains_of_is_a_warning_with_a_traceback_only_where_it_is_a_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None, lines: int
+) -> None:
+    warnings: list[str] = []
+
+    async def scene(state: Served, known: Server) -> None:
+        context = {"message": "out of system resource", **({"exception": error} if error else {})}
+        asyncio.get_running_loop().call_exception_handler(context)
+        known.stopping.set()
+
+    try:
+        if error is not None:
+            raise error
+    except Exception as raised:  # noqa: BLE001 - with its traceback
+        error = raised
+    served(tmp_path, monkeypatch, scene, warn=warnings.append)
+    (warning,) = warnings
+    assert warning.startswith("out of system resource")
+    assert (len(warning.splitlines()) >= lines) and ("Traceback" in warning) is (lines > 1)
 
 
 def test_an_engine_that_nobody_needs_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -435,7 +435,7 @@ def test_what_a_killed_engine_had_noted_as_ended_is_tidied_up_by_the_next(world:
         layer = world.store.sandbox_directory(UID) / "containers" / IDENTITY / "upper"
         layer.mkdir(parents=True)
         await worker.adopt()
-        await asyncio.gather(*worker._leaving.values())
+        await worker._leavings.all_removed()
         assert made.forgotten and not layer.exists()
         assert world.slices.removed == [f"{IDENTITY}.scope"]
         await worker._tasks.end()
