@@ -23,4 +23,5 @@ def raw(fd: int) -> Iterator[None]:
         tty.setraw(fd, termios.TCSADRAIN)
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        # Not TCSADRAIN: that would wait for somebody to read what a thread of ours still writes, or for ever.
+        termios.tcsetattr(fd, termios.TCSANOW, before)

@@ -75,6 +75,15 @@ def lock_root(root: Path) -> int | None:
     return fd
 
 
+def is_lock_of(root: Path, lock: int) -> bool:
+    """Whether the fd that `lock_root` returned is still that of the root: not where it was removed meanwhile, and
+    perhaps made anew for another engine."""
+    try:
+        return os.path.samestat(os.fstat(lock), (root / LOCK).stat())
+    except OSError:
+        return False
+
+
 @contextmanager
 def starting(root: Path) -> Iterator[None]:
     """Be the only one who looks for an engine and starts one: of two that race the second finds the first's."""

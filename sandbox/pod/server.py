@@ -30,7 +30,7 @@ from sandbox.errors import SandboxError
 from sandbox.pod import codec
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
-from sandbox.pod.paths import PID_FILE, lock_root, make_root, socket_path
+from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path
 from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of
 
@@ -83,7 +83,7 @@ class Server:
             await asyncio.wait((answering, end), return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
                 answering.cancel()
-                await asyncio.gather(answering, return_exceptions=True)
+                await asyncio.gather(answering, end, return_exceptions=True)  # that may have been an error, too
                 return
             # Or it is quick, has the answer already, and asks for the next thing.
             end.cancel()
@@ -206,8 +206,9 @@ async def serve(
             ready(engine, server)
             await _until_stopped(server, idle)
         finally:
-            path.unlink(missing_ok=True)
-            (root / PID_FILE).unlink(missing_ok=True)
+            if is_lock_of(root, lock):  # or they are another engine's by now
+                path.unlink(missing_ok=True)
+                (root / PID_FILE).unlink(missing_ok=True)
             listener.close()
             await server.close()
             left = engine.count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from cgroups import Cgroup
 from tests.sandbox.pod.test_joining import Pod, pod
 from tests.sandbox.pod.test_sandbox import ENV, Lab
-from tests.terminal import terminal
+from tests.terminal import Terminal, terminal
 
 pytestmark = pytest.mark.root
 
@@ -102,6 +103,19 @@ def test_a_signal_to_us_restores_the_terminal_and_hangs_the_program_up(lab: Lab,
             assert screen.end() == 128 + number
         while target.execute("test", "-e", "/dev/shm/hung")[0]:
             pass
+
+
+def test_a_signal_ends_it_on_a_terminal_that_nobody_reads(lab: Lab) -> None:
+    with pod(lab) as target, terminal(command(target, "exec", "yes", i=True, t=True)) as screen:
+        while not is_full(screen):
+            os.sched_yield()
+        screen.process.send_signal(signal.SIGTERM)
+        assert screen.end() == 128 + signal.SIGTERM
+
+
+def is_full(screen: Terminal) -> bool:
+    """Whether the program on it has come to wait for somebody to read."""
+    return screen.is_raw() and not select.select([], [screen.peer], [], 0)[1]
 
 
 def test_without_a_terminal_of_ours_there_is_a_warning_and_none_is_made(lab: Lab) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import os
+import select
+import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -356,6 +359,26 @@ def test_a_client_that_goes_away_while_it_waits_is_forgotten(tmp_path: Path, ver
     play(tmp_path, scene)
 
 
+def test_a_client_that_goes_away_with_an_answer_unread_is_no_error(tmp_path: Path) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def scene(engine: FakeEngine, known: Server, client: Callable[[], Awaitable[Client]]) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        engine.workers[UID] = FakeWorker(UID, a_state(running()))
+        deaf = socket.socket(socket.AF_UNIX)
+        deaf.connect(str(tmp_path / "socket"))
+        deaf.sendall(json.dumps({"verb": "watch", "uids": [UID]}).encode() + b"\n")
+        while not select.select([deaf], [], [], 0)[0] or b"answer" not in deaf.recv(1 << 20, socket.MSG_PEEK):
+            await asyncio.sleep(0)
+        deaf.close()  # a reset for the server, not just an end
+        while known._connections:
+            await asyncio.wait(known._connections)
+
+    play(tmp_path, scene)
+    gc.collect()
+    assert not complaints
+
+
 def test_a_client_that_does_not_read_holds_up_no_other(tmp_path: Path) -> None:
     async def scene(engine: FakeEngine, known: Server, client: Callable[[], Awaitable[Client]]) -> None:
         for number in range(400):
@@ -514,6 +537,24 @@ def test_what_a_killed_engine_left_is_no_obstacle(tmp_path: Path, monkeypatch: p
         known.stopping.set()
 
     served(tmp_path, monkeypatch, scene)
+
+
+def test_an_engine_whose_root_was_removed_leaves_that_of_the_next_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(state: Served, known: Server) -> None:
+        shutil.rmtree(tmp_path)
+        make_root(tmp_path)
+        lock = lock_root(tmp_path)
+        assert lock is not None, "the next one owns what is there now"
+        (tmp_path / "seedpod.sock").write_text("the other's")
+        (tmp_path / "agent.pid").write_text("the other's")
+        known.stopping.set()
+        os.close(lock)
+
+    served(tmp_path, monkeypatch, scene)
+    assert (tmp_path / "seedpod.sock").read_text() == "the other's"
+    assert (tmp_path / "agent.pid").read_text() == "the other's"
 
 
 def test_a_root_that_another_engine_owns_is_refused_and_its_files_stay(
