@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError
@@ -19,9 +20,13 @@ class BadRequest(SandboxError):
 
 
 def say(text: str) -> None:
-    """A line on stderr, or nowhere if our caller closed it: `print` alone would take stdout then."""
+    """A line on stderr, or nowhere if our caller closed it: `print` alone would take stdout then.
+
+    Or if it takes no more: an engine that we host goes on.
+    """
     if sys.stderr is not None:
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def print_warning(text: str) -> None:

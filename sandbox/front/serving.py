@@ -5,6 +5,7 @@ background.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -68,4 +69,5 @@ def _stop_on_signals(server: Server) -> None:
 
 
 def _log(text: str) -> None:
-    print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a log that takes no more, on a full disk say, is no reason to let go of a pod
+        print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {text}", file=sys.stderr, flush=True)

@@ -201,7 +201,7 @@ async def serve(
         path.unlink(missing_ok=True)  # of an engine that was killed
         listener = await asyncio.start_unix_server(server.connected, path, limit=MAX_LINE, backlog=100)
         path.chmod(0o600)
-        write_file(root / PID_FILE, f"{os.getpid()}\n")
+        _write_pid(root, warn)
         try:
             ready(engine, server)
             await _until_stopped(server, idle)
@@ -224,6 +224,16 @@ def _told(context: Mapping[str, Any]) -> str:
     if error is None or isinstance(error, OSError):
         return f"{context['message']}: {error}" if error else str(context["message"])
     return "".join([f"{context['message']}\n", *traceback.format_exception(error)]).rstrip()
+
+
+def _write_pid(root: Path, warn: Callable[[str], None]) -> None:
+    """A disk that is full is told of, and no reason not to serve: what fills it may have to be deleted."""
+    path = root / PID_FILE
+    try:
+        path.unlink(missing_ok=True)  # that of a killed engine may be anybody's by now
+        write_file(path, f"{os.getpid()}\n")
+    except OSError as error:
+        warn(f"{path} cannot be written: {error.strerror}")
 
 
 async def _locked(root: Path) -> int:

@@ -36,8 +36,9 @@ def write_file(path: Path, data: str) -> None:
     try:
         fresh.write_text(data)
         fresh.rename(path)
-    except OSError:
+    except OSError as error:
         fresh.unlink(missing_ok=True)
+        error.filename = error.filename or str(path)  # of a full disk it does not say which file
         raise
 
 

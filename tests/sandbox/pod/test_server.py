@@ -539,6 +539,25 @@ def test_what_a_killed_engine_left_is_no_obstacle(tmp_path: Path, monkeypatch: p
     served(tmp_path, monkeypatch, scene)
 
 
+def test_a_full_disk_keeps_no_engine_from_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fills it may have to be deleted."""
+    make_root(tmp_path)
+    (tmp_path / "agent.pid").write_text("1\n")
+    warnings: list[str] = []
+
+    def full(path: Path, data: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(server, "write_file", full)
+
+    async def scene(state: Served, known: Server) -> None:
+        assert warnings == [f"{tmp_path}/agent.pid cannot be written: No space left on device"]
+        assert not (tmp_path / "agent.pid").exists(), "that of a killed engine may be anybody's by now"
+        known.stopping.set()
+
+    served(tmp_path, monkeypatch, scene, warn=warnings.append)
+
+
 def test_an_engine_whose_root_was_removed_leaves_that_of_the_next_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
