@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +41,8 @@ def load(file: str) -> tuple[Pod, ...]:
 def documents(file: str) -> Documents:
     """As `load`, each pod with its document."""
     try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        with os.fdopen(0, "rb", closefd=False) if file == "-" else Path(file).open("rb") as stream:
+            data = stream.read(manifest.MAX_BYTES + 1)  # more is refused anyway, and a device has no end
     except OSError as error:
         raise KernelError(error.errno or 0, step="read", filename=file) from error
     return manifest.documents(data, file="<stdin>" if file == "-" else file)

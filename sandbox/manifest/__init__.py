@@ -15,10 +15,10 @@ from sandbox.manifest import tree, wording
 from sandbox.manifest.cursor import Cursor, Report
 from sandbox.manifest.fields import Record, Refused
 from sandbox.manifest.pod import POD
-from sandbox.manifest.tree import Node, Place, Unreadable
+from sandbox.manifest.tree import MAX_BYTES, Node, Place, Unreadable
 from sandbox.model import Pod
 
-__all__ = ["documents", "from_dict", "load"]
+__all__ = ["MAX_BYTES", "documents", "from_dict", "load"]
 
 _KINDS: Mapping[str, Record[Pod]] = {"Pod": POD}
 

@@ -10,6 +10,7 @@ the UID.  Every pod is BestEffort as long as a manifest can ask for no resources
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import cgroups
@@ -23,7 +24,7 @@ def _prefix(root: Path) -> str:
     """ "seedpod", with a hash of the root directory unless it is the usual one: two roots never meet."""
     if root == DEFAULT_ROOT:
         return "seedpod"
-    return "seedpod" + hashlib.sha256(str(root).encode()).hexdigest()[:8]
+    return "seedpod" + hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
 
 
 class Slices:

@@ -109,3 +109,17 @@ def test_a_stdout_that_does_not_block_loses_nothing(seedpod: Seedpod, tmp_path: 
 def test_an_empty_root_is_wrong_usage(seedpod: Seedpod) -> None:
     result = subprocess.run([seedpod.program, "--root", "", "info"], capture_output=True, timeout=TIMEOUT, check=False)
     assert result.returncode == 2
+
+
+def test_a_manifest_without_end_is_refused_before_it_fills_the_memory(seedpod: Seedpod) -> None:
+    words = ["prlimit", f"--as={512 << 20}", str(seedpod.program), "--root", str(seedpod.root), "run", "/dev/zero"]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "error: /dev/zero:1:1: Too long: may not be more than 3145728 bytes\n"
+
+
+def test_a_manifest_from_a_stdin_that_is_closed_is_an_empty_one(seedpod: Seedpod) -> None:
+    words = ["sh", "-c", 'exec "$0" --root "$1" run - <&-', str(seedpod.program), str(seedpod.root)]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: <stdin>:1:1: ")

@@ -367,6 +367,7 @@ def test_other_roots_have_other_slices_and_the_usual_one_the_plain_name(tmp_path
     names = {Slices(path).name for path in (tmp_path, tmp_path / "a", Path("/var/lib/seedpod"))}
     assert len(names) == 3
     assert Slices(Path("/var/lib/seedpod")).name == "seedpod.slice"
+    assert Slices(tmp_path / os.fsdecode(b"\xff")).name not in names, "whatever bytes are in its name"
 
 
 @pytest.fixture
