@@ -59,7 +59,7 @@ def _load(file: str, read: Callable[[tree.Refuse], Iterator[Node]]) -> tuple[tup
 
 def _pods(nodes: Iterable[Node], report: Report) -> Iterator[tuple[Pod, Node]]:
     seen: set[str] = set()
-    for node in nodes:
+    for node in _unfolded(nodes, report):
         document = Cursor(node, report, named=node.place)
         try:
             table = _table(document)
@@ -67,6 +67,16 @@ def _pods(nodes: Iterable[Node], report: Report) -> Iterator[tuple[Pod, Node]]:
             yield table.read(document), node
         except Refused:
             continue
+
+
+def _unfolded(nodes: Iterable[Node], report: Report) -> Iterator[Node]:
+    """The documents, each List's items in its place: that is how kubectl prints several objects."""
+    for node in nodes:
+        document = Cursor(node, report, named=node.place)
+        if document.text("kind") == "List":
+            yield from (item.node for item in document.each("items"))
+        else:
+            yield node
 
 
 def _table(document: Cursor) -> Record[Pod]:

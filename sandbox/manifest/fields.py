@@ -214,7 +214,8 @@ class Record(Type[T]):
     """An object with named fields, made into a value by `build`, which gets those that are there by keyword.
 
     `fields` are the implemented ones; `known` are the names of all others that Kubernetes has, which are refused by
-    name unless they hold just the value in `idle`: what tools write out although it says nothing.
+    name unless they hold one of the values in `idle`: what tools write out although it says nothing.  `ignored` are
+    those that the API server sets itself, whatever a manifest says.
     """
 
     called = "an object"
@@ -224,12 +225,14 @@ class Record(Type[T]):
         build: Callable[..., T],
         *fields: Field,
         known: str = "",
-        idle: Mapping[str, object] | None = None,
+        ignored: str = "",
+        idle: Mapping[str, tuple[object, ...]] | None = None,
         rules: tuple[Callable[[Cursor], None], ...] = (),
     ) -> None:
         self._build = build
         self.fields = fields
         self.known = frozenset(known.split())
+        self.ignored = frozenset(ignored.split())
         self._idle = idle or {}
         self._rules = rules
 
@@ -253,11 +256,12 @@ class Record(Type[T]):
     def _refuse_strangers(self, at: Cursor) -> None:
         implemented = {field.name for field in self.fields}
         for name, field in at.fields():
-            if name in implemented:
+            if name in implemented or name in self.ignored:
                 continue
             if name not in self.known:
-                field.refuse(wording.unknown_field(name, sorted(implemented | self.known)), at=field.named)
-            elif field.node.value is not None and field.node.value != self._idle.get(name):
+                candidates = sorted(implemented | self.known | self.ignored)
+                field.refuse(wording.unknown_field(name, candidates), at=field.named)
+            elif field.node.value is not None and field.node.value not in self._idle.get(name, ()):
                 field.refuse(wording.not_implemented(name), at=field.named)
 
     def _value(self, at: Cursor, field: Field) -> dict[str, Any]:

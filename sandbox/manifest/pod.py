@@ -72,7 +72,7 @@ HOST_PATH = Record(
     model.HostPath,
     Field("path", Text(rules.absolute_path, rules.no_backsteps), required=True),
     known="type",
-    idle={"type": ""},
+    idle={"type": ("",)},
 )
 
 _IMPLEMENTED_SOURCES = ("emptyDir", "hostPath")
@@ -123,7 +123,12 @@ CONTAINER = Record(
         envFrom imagePullPolicy lifecycle livenessProbe ports readinessProbe resizePolicy resources restartPolicy
         restartPolicyRules securityContext startupProbe terminationMessagePath terminationMessagePolicy volumeDevices
     """,
-    idle={"resources": {}},
+    idle={
+        "resources": ({},),
+        "imagePullPolicy": ("Always", "IfNotPresent", "Never"),  # nothing is pulled yet
+        "terminationMessagePath": ("/dev/termination-log",),
+        "terminationMessagePolicy": ("File",),
+    },
 )
 
 # ---- the pod ----
@@ -134,9 +139,10 @@ METADATA: Record[dict[str, Any]] = Record(
     Field("namespace", Text(rules.dns_label)),
     Field("labels", TextMap(rules.qualified_name, Text(rules.label_value))),
     Field("annotations", TextMap(rules.annotation_key, Text(), max_bytes=256 << 10)),
-    known="""
-        creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation
-        managedFields ownerReferences resourceVersion selfLink uid
+    known="finalizers generateName ownerReferences",
+    ignored="""
+        creationTimestamp deletionGracePeriodSeconds deletionTimestamp generation managedFields resourceVersion
+        selfLink uid
     """,
 )
 
@@ -154,11 +160,18 @@ SPEC: Record[dict[str, Any]] = Record(
     known="""
         activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks
         ephemeralContainers evictionResponders hostAliases hostUsers hostnameOverride imagePullSecrets
-        initContainers nodeName nodeSelector os overhead preemptionPolicy priority priorityClassName readinessGates
+        initContainers nodeSelector os overhead preemptionPolicy priority priorityClassName readinessGates
         resourceClaims resources runtimeClassName schedulerName schedulingGates schedulingGroup securityContext
         serviceAccount serviceAccountName setHostnameAsFQDN subdomain tolerations topologySpreadConstraints
     """,
-    idle={"dnsPolicy": "ClusterFirst", "securityContext": {}, "resources": {}},
+    ignored="nodeName",  # there is one node
+    idle={
+        "dnsPolicy": ("ClusterFirst",),
+        "securityContext": ({},),
+        "resources": ({},),
+        "enableServiceLinks": (True,),
+        "schedulerName": ("default-scheduler",),
+    },
     rules=(_mounts_name_volumes, _one_pid_namespace),
 )
 
@@ -173,6 +186,5 @@ POD = Record(
     Field("kind", Choice("Pod"), required=True),
     Field("metadata", METADATA, required=True),
     Field("spec", SPEC, required=True),
-    known="status",
-    idle={"status": {}},
+    ignored="status",
 )

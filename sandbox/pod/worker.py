@@ -380,7 +380,7 @@ class Worker:
 
     def _buried(self, known: ContainerState, instance: Instance) -> ContainerState:
         directory = self._store.sandbox_directory(self.record.uid)
-        if not (directory / "containers" / instance.id).exists():
+        if not instance.started_at and not (directory / "containers" / instance.id).exists():
             return known.dropped()  # the engine was killed before it began to make it
         return known.with_end(ends.by_record(instance, directory / RECORDS) or ends.unseen(instance, now()))
 

@@ -9,6 +9,7 @@ import pytest
 from kubernetes.client import ApiClient, V1Pod
 
 from sandbox.front.v1 import pod_list, rfc3339, to_v1
+from sandbox.manifest import load
 from sandbox.model import Container, EmptyDir, EnvVar, HostPath, Pod, Volume, VolumeMount
 from sandbox.status import ContainerStatus, Phase, PodStatus, Terminated, Waiting
 from tests.sandbox.front.pods import BORN, ID, NOW, ago, end, manifest, running, status, terminated, waiting
@@ -261,3 +262,10 @@ def test_several_pods_are_a_list() -> None:
     assert (pods["apiVersion"], pods["kind"], len(pods["items"])) == ("v1", "List", 2)
     read = ApiClient().deserialize(json.dumps(pods), "V1PodList", "application/json")
     assert [each.status.phase for each in read.items] == ["Running", "Failed"]
+
+
+def test_what_is_printed_can_be_read_again() -> None:
+    """`get -o json` into `run`, `get -o yaml` into `delete -f`: fields that the server set say nothing there."""
+    shown = [status(running("a"), running("b"), name=name) for name in ("x", "y")]
+    text = json.dumps(pod_list([to_v1(each, node_name="here") for each in shown]))
+    assert load(text) == tuple(each.pod for each in shown)

@@ -470,6 +470,22 @@ def test_a_sandbox_that_is_gone_or_just_goes_is_buried_and_made_anew(world: Worl
     play(scene)
 
 
+def test_an_instance_that_was_never_begun_is_not_buried_as_one_that_ended(world: World) -> None:
+    """The engine was killed between noting it and making it, and then its podmon."""
+
+    async def scene() -> None:
+        world.left = NotFound("podmon", "x")
+        known = ContainerState("app").begun(IDENTITY, 1, None)
+        worker = world.worker(a_state(known), RestartPolicy.NEVER)
+        await worker.adopt()
+        assert app(world.on_disk()).instance is None
+        async with living(worker):
+            await until(worker, is_running)
+        assert app(worker.state).restarts == 0
+
+    play(scene)
+
+
 def test_a_grave_that_cannot_be_dug_is_a_warning_and_the_pod_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
