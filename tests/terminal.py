@@ -40,10 +40,10 @@ class Terminal:
     def type(self, text: bytes) -> None:
         os.write(self.master, text)
 
-    def until(self, text: bytes, poke: bytes = b"") -> None:
+    def until(self, text: bytes, poke: bytes = b"", *, after: bytes = b"") -> None:
         """Wait for a text; while nothing comes, type `poke`: a shell runs its traps between two lines only."""
         deadline = time.monotonic() + TIMEOUT
-        while text not in self.seen:
+        while text not in self.seen.partition(after)[2] if after else text not in self.seen:
             assert time.monotonic() < deadline, self.seen
             if select.select([self.master], [], [], 0.2)[0]:
                 self.seen += os.read(self.master, 4096)

@@ -16,6 +16,7 @@ from typing import Any
 
 from sandbox import manifest
 from sandbox.errors import KernelError, SandboxError
+from sandbox.front import signals
 from sandbox.front.errors import print_error, print_warning
 from sandbox.front.follow import Follower, View, is_over
 from sandbox.front.output import Lines, Output
@@ -30,6 +31,7 @@ from sandbox.status import Event, PodStatus, Running, Terminated
 LOST = "output was rotated away before it could be passed on"
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+News = queue.SimpleQueue[int | OSError | None]  # a signal, a failure of our output, or something else to look at
 Documents = Sequence[tuple[Pod, Mapping[str, Any]]]
 
 
@@ -52,8 +54,25 @@ def run(root: Path, file: str, *, keep: bool = False) -> int:
     """Run the pods of a manifest until their end, and remove them unless they are to be kept.  The verb's exit code."""
     pods = documents(file)
     host.require_privileges()
-    with hosting.engine(root, print_warning) as client:
-        return _Run(client, root, pods, keep).main()
+    news: News = queue.SimpleQueue()
+    # Before there is any other thread, and until there is none any more.
+    with signals.taken(INTERRUPTS, _Patience(news)), hosting.engine(root, print_warning) as client:
+        return _Run(client, root, pods, keep, news).main()
+
+
+class _Patience:
+    """Passes interrupts on as news; the third ends us where we are, whatever we wait for: the next engine sees to the
+    pods."""
+
+    def __init__(self, news: News) -> None:
+        self._news = news
+        self._count = 0
+
+    def __call__(self, number: int) -> None:
+        self._count += 1
+        if self._count > 2:
+            os._exit(128 + number)
+        self._news.put(number)
 
 
 def run_detached(root: Path, file: str, *, wait: timedelta | None = None) -> int:
@@ -168,21 +187,20 @@ class _Run:
     The first TERM, INT or HUP ends the pods gracefully, the second at once; then nobody waits for our stdout either.
     """
 
-    def __init__(self, client: Client, root: Path, pods: Documents, keep: bool) -> None:
+    def __init__(self, client: Client, root: Path, pods: Documents, keep: bool, news: News) -> None:
         self._client = client
         self._root = root
         self._pods = [pod for pod, _ in pods]
         self._manifests = [document for _, document in pods]
         self._keep = keep
         self._uids: list[str] = []
-        self._news: queue.SimpleQueue[int | OSError | None] = queue.SimpleQueue()
+        self._news = news
         self._signals: list[int] = []
         self._failure: OSError | None = None
         self._followers: list[threading.Thread] = []
         self._told = _Told()
 
     def main(self) -> int:
-        self._take_signals()
         self._uids = self._client.create(self._manifests)
         try:
             with View(self._client, self._uids, lambda: self._news.put(None)) as view:
@@ -197,12 +215,6 @@ class _Run:
         return code
 
     # ---- what happens meanwhile ----
-
-    def _take_signals(self) -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)  # whatever our caller had blocked
-        for number in INTERRUPTS:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
-                signal.signal(number, lambda number, _: self._news.put(number))
 
     def _follow(self, view: View) -> None:
         output = Output(self._news.put)

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sandbox.errors import NotFound, SandboxError, WrongState
+from sandbox.linux import host
 from sandbox.pod.connection import EngineEnded, connect
 from sandbox.pod.engine import Engine
 from sandbox.pod.server import IDLE, Server, serve
@@ -62,7 +63,10 @@ def background(root: Path, word: int) -> int:
 
 
 def _stop_on_signals(server: Server) -> None:
+    """And take what a process of many pods needs: here, where the process is ours."""
+    host.allow_open_files()
     loop = asyncio.get_running_loop()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))  # whatever our caller had blocked
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stopping.set)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

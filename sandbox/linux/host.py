@@ -5,8 +5,10 @@ Reads and asks only; nothing is changed.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,11 @@ from pathlib import Path
 import prctl
 
 import cgroups
-from sandbox.errors import Unsupported
+from sandbox.errors import KernelError, Unsupported
 from sandbox.linux import network
 from sandbox.linux.security import DEFAULT_CAPABILITIES
 
+MINIMUM_FILES = 64  # a pod of two containers being made, two clients, Python's own
 MINIMUM_KERNEL = (5, 14)  # cgroup.kill; mount_setattr is from 5.12, close_range's CLOEXEC from 5.11
 
 # What the engine and podmon use themselves, beside what they can only hand on if they have it.
@@ -51,6 +54,20 @@ def require_privileges() -> None:
             needs=", ".join(f"CAP_{name}" for name in missing),
             hint="run it outside of a container, or in one that has these capabilities",
         )
+
+
+def require_open_files() -> None:
+    """Raises KernelError (EMFILE) where this process may open too few files to be an engine: it would fail anywhere."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < MINIMUM_FILES:
+        hint = f"it may open {limit} and needs {MINIMUM_FILES} at least, and about ten for each pod: ulimit -n"
+        raise KernelError(errno.EMFILE, step="be an engine", hint=hint)
+
+
+def allow_open_files() -> None:
+    """Let this process open as many files as it may allow itself."""
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
 def abilities() -> list[Ability]:

@@ -45,6 +45,7 @@ class Engine:
     def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
         """`warn` is told what went wrong and is nobody's request: a line each."""
         host.require_privileges()
+        host.require_open_files()
         make_root(root)
         self.root = root
         self.config = config.load(root)

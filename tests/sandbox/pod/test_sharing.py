@@ -157,9 +157,11 @@ def is_zombie(pid: int) -> bool:
 def test_what_a_first_process_leaves_behind_is_killed_when_asked_for(lab: Lab, sharing: Sharing) -> None:
     async def test() -> None:
         async with lab.box(sharing=sharing) as box:
-            container = await lab.run(box, "setsid sleep 600 & sleep 600 & exit 0")
+            wait = "until [ -e /dev/shm/go ]; do sleep 0.02; done"
+            container = await lab.run(box, f"setsid sleep 600 & sleep 600 & {wait}; exit 0")
             other = await lab.run(box, "exec sleep 600", "other")
-            container.kill_rest()  # it may run still
+            container.kill_rest()  # it runs still: nothing happens
+            assert (await output_of(box, other, "touch", "/dev/shm/go"))[0] == 0
             assert (await container.wait()).code == 0
             assert container.scope.events().populated
             container.kill_rest()
