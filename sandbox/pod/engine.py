@@ -75,6 +75,9 @@ class Engine:
         except ManifestError as error:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: {error}")
             return None
+        if [each.name for each in pod.containers] != [each.name for each in state.containers]:
+            self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: its state is another pod's")
+            return None
         return Worker(record, pod, state, Surroundings(self.store, self.config, self._warn))
 
     def _add(self, worker: Worker, adoption: asyncio.Task[None] | None = None) -> None:

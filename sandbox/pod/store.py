@@ -105,6 +105,8 @@ class Store:
         try:
             record = codec.decode(PodRecord, json.loads((directory / "pod.json").read_bytes()))
             state = codec.decode(PodState, json.loads((directory / "state.json").read_bytes()))
+            if record.uid != directory.name:  # a copy: paths are made of it
+                raise ValueError(f"it is that of pod {record.uid}")
         except FileNotFoundError:
             self._remove_slice(directory.name)
             self._discard(directory)

@@ -101,7 +101,17 @@ def test_a_state_that_cannot_be_read_leaves_its_pod_alone_and_the_others_work(we
     assert web.command("get").stderr == "No resources found in default namespace.\n"
     assert "is left alone: its state cannot be read" in (web.root / "agent.log").read_text()
     web.command("agent", "stop")
+    state.write_text(sound.replace('"name":"c"', '"name":"d"'))
+    assert web.command("get").stderr == "No resources found in default namespace.\n"
+    assert "is left alone: its state is another pod's" in (web.root / "agent.log").read_text()
+    web.command("agent", "stop")
     state.write_text(sound)
+    record = state.with_name("pod.json")
+    whole = record.read_text()
+    record.write_text(whole.replace(state.parent.name, "../x"))
+    assert web.command("get").stderr == "No resources found in default namespace.\n"
+    web.command("agent", "stop")
+    record.write_text(whole)
     assert web.command("get", "--no-headers").stdout.split()[:3] == ["web", "1/1", "Running"]
 
 
