@@ -188,7 +188,10 @@ class Worker:
         if self._box is not box:
             return
         self._book.tell("SandboxDied", "its podmon was killed, and with it all that ran", warning=True)
-        await box.remove()
+        try:
+            await box.remove()
+        except (SandboxError, CgroupError, OSError) as error:  # the next sandbox, or the pod's end, comes to it again
+            self._around.warn(f"{self._book.called}: what is left of its sandbox cannot be removed: {error}")
         self._lose_sandbox(box)
 
     def _lose_sandbox(self, box: PodSandbox | None) -> None:
