@@ -312,8 +312,12 @@ def _pidfd_of(directory: Path, number: int) -> int:
     heard: dict[str, list[int]] = {}
     try:
         client.send("SUBSCRIBE", "OF_CONNECTION", _ONLY)
+        deadline = time.monotonic() + wire.JOIN_TIMEOUT
         while "READY" not in heard:
-            message, fds = client.receive()
+            try:
+                message, fds = client.receive(deadline)
+            except TimeoutError:
+                raise wire.podmon_silent() from None
             kind = wire.type_of(message)
             if kind == "READY" or (message.scope == native.SCOPE["OF_POD"] and message.id == number):
                 _close(heard.pop(kind, []))

@@ -66,6 +66,13 @@ def podmon_ended() -> WrongState:
     return WrongState("the pod's podmon has ended", current="gone", wanted="running")
 
 
+def podmon_silent() -> KernelError:
+    """The error for a podmon that is there and does not answer."""
+    return KernelError(
+        errno.ETIMEDOUT, step="ask the pod's podmon", hint="its process is stopped, or its cgroup frozen"
+    )
+
+
 def refused(number: int) -> KernelError:
     """The error for a request that podmon refused with this errno."""
     return KernelError(number, step="podmon refused the request")

@@ -179,6 +179,17 @@ def test_a_container_that_has_ended_is_not_joined(lab: Lab) -> None:
             joining.attach(target.directory, target.number, stdin=None, stdout=1, stderr=2)
 
 
+def test_a_podmon_that_is_stopped_is_not_waited_for_without_end(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pod(lab) as target:
+        monkeypatch.setattr(wire, "JOIN_TIMEOUT", 0.2)
+        os.kill(target.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(KernelError, match="ask the pod's podmon: Connection timed out"):
+                target.execute("true")
+        finally:
+            os.kill(target.pid, signal.SIGCONT)
+
+
 def test_one_that_is_stopped_on_its_way_is_given_up_and_killed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     with pod(lab) as target:
         scope = next(child for child in lab.slice.children() if child.name != "podmon.scope")
