@@ -6,9 +6,12 @@ A record is the file that podmon writes for each child, `name value` a line, wit
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 from sandbox.errors import SandboxError
 from sandbox.linux import native, ops
@@ -16,7 +19,7 @@ from sandbox.pod import wire
 from sandbox.pod.state import Instance
 from sandbox.status import START_ERROR, ExitStatus, Terminated
 
-SIGKILL = 9
+KILLED = 128 + int(signal.SIGKILL)
 
 
 def by_exit(instance: Instance, exit_status: ExitStatus) -> Terminated:
@@ -46,13 +49,13 @@ def by_failure(instance: Instance, error: SandboxError | OSError, at: datetime) 
 
 def with_podmon(instance: Instance, at: datetime) -> Terminated:
     """The end of an instance that was killed because its podmon was."""
-    return Terminated(128 + SIGKILL, "Error", SIGKILL, "", instance.started_at, at, instance.id)
+    return Terminated(KILLED, "Error", int(signal.SIGKILL), "", instance.started_at, at, instance.id)
 
 
 def unseen(instance: Instance, at: datetime) -> Terminated:
     """The end of an instance of which nothing is known: neither engine nor podmon were there to see it."""
     message = "The container could not be located when its engine came back"
-    return Terminated(128 + SIGKILL, "ContainerStatusUnknown", None, message, instance.started_at, at, instance.id)
+    return Terminated(KILLED, "ContainerStatusUnknown", None, message, instance.started_at, at, instance.id)
 
 
 def by_record(instance: Instance, records: Path) -> Terminated | None:
@@ -64,7 +67,7 @@ def by_record(instance: Instance, records: Path) -> Terminated | None:
         lines = (records / instance.id).read_text(errors="replace").splitlines()
         fields = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
         return _recorded(instance, fields, records / instance.id)
-    except (FileNotFoundError, KeyError, ValueError):
+    except (FileNotFoundError, AttributeError, KeyError, ValueError):
         return None
 
 
@@ -73,7 +76,4 @@ def _recorded(instance: Instance, fields: Mapping[str, int], record: Path) -> Te
     if fields["type"] == native.MESSAGE["FAILED"]:
         failure = ops.failure((), index=fields["op"], call=fields["call"], number=fields["err"])
         return by_failure(instance, failure, finished)
-    killer = fields["signal"] or None
-    started = wire.time_of(fields["started_ns"]) if fields["ran"] else None
-    code = 128 + killer if killer else fields["code"]
-    return by_exit(instance, ExitStatus(code, killer, False, started, finished))
+    return by_exit(instance, replace(wire.exit_status(SimpleNamespace(**fields)), finished=finished))

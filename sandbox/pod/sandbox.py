@@ -33,6 +33,7 @@ from sandbox.pod.container import (
     compile_pod,
     compile_reaper,
 )
+from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.streams import LogTarget, Streams, open_streams, passable
 from sandbox.status import ExitStatus
@@ -40,8 +41,6 @@ from sandbox.status import ExitStatus
 __all__ = ["RECORDS", "LogTarget", "PodSandbox", "SandboxContainer"]
 
 RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
-MINIMUM_GRACE = 2.0  # seconds; kubelet's minimumGracePeriodInSeconds (SEMANTICS A34)
-KILL_TIMEOUT = 10.0  # seconds in which the kernel and podmon are given to report what was killed
 STALL_TIMEOUT = 10.0  # seconds in which an attached client must take something of what waits for it
 POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories
 REAPER = 1  # podmon's number for the reaper of a pid namespace that containers share
@@ -369,11 +368,11 @@ class PodSandbox:
         ends = [asyncio.ensure_future(container.ended()) for container in alive]
         if not ends:
             return
-        _, late = await asyncio.wait(ends, timeout=max(timeout, MINIMUM_GRACE))
+        _, late = await asyncio.wait(ends, timeout=max(timeout, MINIMUM_GRACE.total_seconds()))
         if late:
             for container in alive:
                 container.kill()
-            _, late = await asyncio.wait(late, timeout=KILL_TIMEOUT)
+            _, late = await asyncio.wait(late, timeout=KILL_TIMEOUT.total_seconds())
             for end in late:  # podmon is not there to tell, or they cannot die: `remove` is what is left to do
                 end.cancel()
 
