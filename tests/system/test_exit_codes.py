@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from sandbox.front.run import run
+from sandbox.pod.client import Client
 from sandbox.pod.slices import Slices
+from sandbox.status import Running, Terminated
 from tests.runner import TIMEOUT, Manifest, Seedpod
 
 pytestmark = pytest.mark.root
@@ -122,13 +125,24 @@ def test_output_of_one_container_passes_unchanged(seedpod: Seedpod) -> None:
 
 def test_a_container_that_writes_faster_than_we_are_read_waits_for_us(seedpod: Seedpod) -> None:
     """Or what its log rotates away would be lost; as a pipe would hold it up.  More than all files of a log hold."""
-    process = seedpod.start(seedpod.pod(seedpod.shell("c", "seq 1 1500000")))
+    other = "seq 1 5000000 > /dev/null"  # meanwhile the first one could have filled several files of its log
+    process = seedpod.start(seedpod.pod(seedpod.shell("c", "seq 1 1500000"), seedpod.shell("other", other)))
     assert process.stdout is not None
     assert process.stderr is not None
-    assert process.stdout.readline() == "1\n"
+    assert process.stdout.readline() == "c | 1\n"
+    with Client(seedpod.root) as client, client.watch([client.find("default", "web")]) as watch:
+        for (status,) in watch.until(time.monotonic() + TIMEOUT):
+            assert status is not None
+            first, second = status.containers
+            if isinstance(second.state, Terminated):
+                break
+    assert isinstance(first.state, Running)
+    (log,) = (seedpod.root / "logs").glob("*/c")
+    assert [path.name for path in log.iterdir()] == ["0.log"], "nothing was rotated yet"
     size, last = 1, 1
     for line in process.stdout:
-        size, last = size + (int(line) == last + 1), int(line)
+        number = int(line.removeprefix("c | "))
+        size, last = size + (number == last + 1), number
     assert (process.wait(TIMEOUT), process.stderr.read()) == (0, "")
     assert (size, last) == (1500000, 1500000)
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -466,6 +466,24 @@ def test_a_sandbox_that_is_gone_or_just_goes_is_buried_and_made_anew(world: Worl
         async with living(worker):
             await until(worker, lambda state: is_running(state) and state.sandboxes == 2)
         assert app(worker.state).restarts == 1
+
+    play(scene)
+
+
+def test_a_podmon_that_does_not_answer_does_not_hold_up_the_end_of_its_pod(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """# A42: it is stopped, say; the deletion was asked for before the engine was killed."""
+
+    async def silent(**_: Any) -> FakeBox:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def scene() -> None:
+        monkeypatch.setattr(module, "PATIENCE", 0.01)
+        monkeypatch.setattr(module.PodSandbox, "connect", silent)
+        state = replace(a_state(running()), deletion=Deletion(module.now(), 30))
+        await world.worker(state).adopt()
 
     play(scene)
 
