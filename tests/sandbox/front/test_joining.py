@@ -8,11 +8,9 @@ import select
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from cgroups import Cgroup
 from tests.sandbox.pod.test_joining import Pod, pod
 from tests.sandbox.pod.test_sandbox import ENV, Lab
 from tests.terminal import Terminal, terminal
@@ -44,13 +42,6 @@ except SandboxError as error:
 print("code", code)
 sys.exit(code)
 """
-
-
-@pytest.fixture
-def lab(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Lab:
-    directory = tmp_path / "pod"
-    directory.mkdir()
-    return Lab(pod_slice, directory, busybox)
 
 
 def command(target: Pod, verb: str, *argv: str, **options: object) -> list[str]:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from cgroups import Cgroup
 from sandbox.errors import KernelError
 from sandbox.linux import native
 from sandbox.pod import sandbox as sandbox_module
@@ -27,13 +26,6 @@ pytestmark = pytest.mark.root
 
 STDIN, STDOUT, STDERR = (native.STREAM[name] for name in ("STDIN", "STDOUT", "STDERR"))
 WAIT = "until [ -e /dev/shm/go ]; do sleep 0.02; done; "
-
-
-@pytest.fixture
-def lab(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Lab:
-    directory = tmp_path / "pod"
-    directory.mkdir()
-    return Lab(pod_slice, directory, busybox)
 
 
 async def go(box: PodSandbox, container: SandboxContainer) -> None:

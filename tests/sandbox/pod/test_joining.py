@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from cgroups import Cgroup
 from sandbox.errors import KernelError, NotFound, SandboxError, SpawnError, WrongState
 from sandbox.pod import joining, wire
 from sandbox.pod.container import ExecSpec
@@ -25,13 +24,6 @@ from tests.sandbox.pod.test_sandbox import ENV, Lab
 pytestmark = pytest.mark.root
 
 TIMEOUT = 60
-
-
-@pytest.fixture
-def lab(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Lab:
-    directory = tmp_path / "pod"
-    directory.mkdir()
-    return Lab(pod_slice, directory, busybox)
 
 
 class Pod:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from pathlib import Path
 
 import pytest
 
-from cgroups import Cgroup
 from sandbox.errors import KernelError, NotFound
 from sandbox.pod import pacing
 from sandbox.pod import sandbox as sandbox_module
@@ -19,13 +17,6 @@ from tests.sandbox.pod.test_sandbox import Lab, bounded
 pytestmark = pytest.mark.root
 
 LINES = 300_000
-
-
-@pytest.fixture
-def lab(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Lab:
-    directory = tmp_path / "pod"
-    directory.mkdir()
-    return Lab(pod_slice, directory, busybox)
 
 
 def test_a_container_writes_no_further_than_who_holds_it_has_gone_and_is_waited_for(

@@ -83,13 +83,6 @@ class Lab:
         return [match.groups() if match else ("torn", "", "") for match in matches]  # type: ignore[misc]
 
 
-@pytest.fixture
-def lab(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Lab:
-    directory = tmp_path / "pod"
-    directory.mkdir()
-    return Lab(pod_slice, directory, busybox)
-
-
 def bounded(test: Callable[[], Awaitable[None]]) -> None:
     async def run() -> None:
         async with asyncio.timeout(TIMEOUT):

@@ -27,13 +27,6 @@ each_mode = pytest.mark.parametrize("sharing", MODES.values(), ids=list(MODES))
 TIMEOUT = 60
 
 
-@pytest.fixture
-def lab(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Lab:
-    directory = tmp_path / "pod"
-    directory.mkdir()
-    return Lab(pod_slice, directory, busybox)
-
-
 def status_of(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
