@@ -38,6 +38,30 @@ echo "exit code $code"
 say "A file puller and a web server share a volume; a reader checks what is served on localhost"
 show seedpod run examples/fetch-and-serve.yaml
 
+say "A pod that stays, with a web server and a persistent volume"
+show seedpod run -d --wait examples/website.yaml
+show seedpod get -o wide
+for container in puller server; do
+	show seedpod exec website -c $container -- sh -c 'hostname; ls -l /proc/self/ns | grep -oE "(net|ipc|uts|mnt|pid):.*"'
+done
+show seedpod exec website -c puller -- sh -c 'echo "from the puller" > /dev/shm/note'
+show seedpod exec website -c server -- cat /dev/shm/note
+echo '$ its cgroups'
+(cd "$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)" && find "$slice" -type d | sed -E 's/([0-9a-f]{8})[0-9a-f]{56}/\1…/')
+
+say "Another pod reads the page by the pod's address"
+visit() { sed "s/POD_IP/$(seedpod get website -o 'jsonpath={.status.podIP}')/" examples/visitor.yaml | seedpod run -; }
+show visit
+
+say "The next pod of that name finds what the persistent volume kept"
+show seedpod delete website
+show seedpod run -d --wait examples/website.yaml
+show visit
+show seedpod volume ls
+show seedpod delete website
+show seedpod volume rm site
+show seedpod agent stop
+
 say "What is left of all that"
 after=$(standing)
 if [ "$before" != "$after" ]; then

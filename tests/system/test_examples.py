@@ -45,6 +45,27 @@ def test_debug_sidecar(seedpod: Seedpod) -> None:
     assert seedpod.command("delete", "web").returncode == 0
 
 
+def test_website(seedpod: Seedpod) -> None:
+    """# A15: the claim keeps the page from one pod to the next."""
+    for edition in (1, 2):
+        result = seedpod.command("run", "-d", "--wait", str(EXAMPLES / "website.yaml"))
+        assert (result.returncode, result.stderr) == (0, "")
+        page = seedpod.command("exec", "website", "-c", "server", "--", "wget", "-qO-", "localhost:8080/index.html")
+        assert page.stdout.splitlines() == [f"edition {number + 1}" for number in range(edition)]
+        assert seedpod.command("delete", "website").returncode == 0
+    assert seedpod.command("volume", "rm", "site").returncode == 0
+
+
+def test_visitor(seedpod: Seedpod) -> None:
+    """# A8"""
+    assert seedpod.command("run", "-d", "--wait", str(EXAMPLES / "website.yaml")).returncode == 0
+    address = seedpod.command("get", "website", "-o", "jsonpath={.status.podIP}").stdout
+    result = seedpod.run((EXAMPLES / "visitor.yaml").read_text().replace("POD_IP", address))
+    assert result.stdout == f"http://{address}:8080/index.html says:\nedition 1\n"
+    assert seedpod.command("delete", "website").returncode == 0
+    assert seedpod.command("volume", "rm", "site").returncode == 0
+
+
 def test_no_example_is_forgotten() -> None:
     tested = {name.removeprefix("test_").replace("_", "-") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in EXAMPLES.glob("*.yaml")} <= tested
