@@ -9,14 +9,12 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from sandbox import manifest
 from sandbox.errors import KernelError, SandboxError
-from sandbox.front import signals
+from sandbox.front import files, signals
 from sandbox.front.errors import print_error, print_warning
 from sandbox.front.follow import Follower, View, is_over
 from sandbox.front.output import Lines, Output
@@ -32,27 +30,11 @@ LOST = "output was rotated away before it could be passed on"
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 News = queue.SimpleQueue[int | OSError | None]  # a signal, a failure of our output, or something else to look at
-Documents = Sequence[tuple[Pod, Mapping[str, Any]]]
-
-
-def load(file: str) -> tuple[Pod, ...]:
-    """The pods of a manifest file; "-" is stdin.  Raises ManifestError, or KernelError where it cannot be read."""
-    return tuple(pod for pod, _ in documents(file))
-
-
-def documents(file: str) -> Documents:
-    """As `load`, each pod with its document."""
-    try:
-        with os.fdopen(0, "rb", closefd=False) if file == "-" else Path(file).open("rb") as stream:
-            data = stream.read(manifest.MAX_BYTES + 1)  # more is refused anyway, and a device has no end
-    except OSError as error:
-        raise KernelError(error.errno or 0, step="read", filename=file) from error
-    return manifest.documents(data, file="<stdin>" if file == "-" else file)
 
 
 def run(root: Path, file: str, *, keep: bool = False) -> int:
     """Run the pods of a manifest until their end, and remove them unless they are to be kept.  The verb's exit code."""
-    pods = documents(file)
+    pods = files.documents(file)
     host.require_privileges()
     news: News = queue.SimpleQueue()
     # Before there is any other thread, and until there is none any more.
@@ -78,7 +60,7 @@ class _Patience:
 def run_detached(root: Path, file: str, *, wait: timedelta | None = None) -> int:
     """Make the pods of a manifest and return when their containers have started; with `wait` when they are ready, or
     after so long."""
-    pods = documents(file)
+    pods = files.documents(file)
     host.require_privileges()
     with Client(root) as client:
         uids = client.create([document for _, document in pods])
@@ -111,7 +93,7 @@ def _has_begun(status: PodStatus) -> bool:
     )
 
 
-def _wait_ready(client: Client, pods: Documents, uids: Sequence[str], seconds: float) -> None:
+def _wait_ready(client: Client, pods: files.Documents, uids: Sequence[str], seconds: float) -> None:
     """Raises SandboxError where one is not ready in time, or never will be."""
     with client.watch(uids) as watch:
         late: list[str] = []
@@ -187,7 +169,7 @@ class _Run:
     The first TERM, INT or HUP ends the pods gracefully, the second at once; then nobody waits for our stdout either.
     """
 
-    def __init__(self, client: Client, root: Path, pods: Documents, keep: bool, news: News) -> None:
+    def __init__(self, client: Client, root: Path, pods: files.Documents, keep: bool, news: News) -> None:
         self._client = client
         self._root = root
         self._pods = [pod for pod, _ in pods]

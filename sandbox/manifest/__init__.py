@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from sandbox.errors import ManifestError
+from sandbox.errors import Finding, ManifestError
 from sandbox.manifest import tree, wording
 from sandbox.manifest.cursor import Cursor, Report
 from sandbox.manifest.fields import Record, Refused
@@ -18,7 +18,7 @@ from sandbox.manifest.pod import POD
 from sandbox.manifest.tree import MAX_BYTES, Node, Place, Unreadable
 from sandbox.model import Pod
 
-__all__ = ["MAX_BYTES", "documents", "from_dict", "load"]
+__all__ = ["MAX_BYTES", "check", "documents", "from_dict", "load"]
 
 _KINDS: Mapping[str, Record[Pod]] = {"Pod": POD}
 
@@ -31,19 +31,36 @@ def load(text: str | bytes, *, file: str = "<text>") -> tuple[Pod, ...]:
     return tuple(pod for pod, _ in documents(text, file=file))
 
 
-def documents(text: str | bytes, *, file: str = "<text>") -> tuple[tuple[Pod, dict[str, Any]], ...]:
-    """As `load`, each pod with its document as it was written: plain dicts, lists and scalars."""
-    found = _load(file, lambda refuse: tree.documents(text, refuse))
+def documents(
+    text: str | bytes, *, file: str = "<text>", warn: Callable[[Finding], None] = lambda _: None
+) -> tuple[tuple[Pod, dict[str, Any]], ...]:
+    """As `load`, each pod with its document as it was written: plain dicts, lists and scalars.
+
+    `warn` is told of what is accepted and has no effect.
+    """
+    report, found = _read(file, lambda refuse: tree.documents(text, refuse))
+    _accept(report, warn)
     return tuple((pod, tree.to_python(node)) for pod, node in found)
 
 
-def from_dict(manifest: Mapping[str, object], *, file: str = "<dict>") -> Pod:
+def check(text: str | bytes, *, file: str = "<text>") -> tuple[tuple[Finding, ...], tuple[Pod, ...]]:
+    """Every finding of a text, warnings included, in its order; and its pods, none of them where one is refused."""
+    report, found = _read(file, lambda refuse: tree.documents(text, refuse))
+    findings = sorted((*report.findings(), *report.warnings()), key=lambda finding: (finding.line, finding.column))
+    return tuple(findings), () if len(report) else tuple(pod for pod, _ in found)
+
+
+def from_dict(
+    manifest: Mapping[str, object], *, file: str = "<dict>", warn: Callable[[Finding], None] = lambda _: None
+) -> Pod:
     """The pod of one already parsed manifest; findings have line 0.  Raises ManifestError."""
-    ((pod, _),) = _load(file, lambda refuse: iter([tree.from_python(manifest, refuse)]))
+    report, found = _read(file, lambda refuse: iter([tree.from_python(manifest, refuse)]))
+    _accept(report, warn)
+    ((pod, _),) = found
     return pod
 
 
-def _load(file: str, read: Callable[[tree.Refuse], Iterator[Node]]) -> tuple[tuple[Pod, Node], ...]:
+def _read(file: str, read: Callable[[tree.Refuse], Iterator[Node]]) -> tuple[Report, list[tuple[Pod, Node]]]:
     report = Report(file)
     pods: list[tuple[Pod, Node]] = []
     try:
@@ -52,9 +69,14 @@ def _load(file: str, read: Callable[[tree.Refuse], Iterator[Node]]) -> tuple[tup
             report.add(Place(1, 1), "", "no Pod in it")
     except Unreadable as unreadable:
         report.end(unreadable)
+    return report, pods
+
+
+def _accept(report: Report, warn: Callable[[Finding], None]) -> None:
     if len(report):
         raise ManifestError(report.findings())
-    return tuple(pods)
+    for finding in report.warnings():
+        warn(finding)
 
 
 def _pods(nodes: Iterable[Node], report: Report) -> Iterator[tuple[Pod, Node]]:
