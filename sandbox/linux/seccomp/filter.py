@@ -67,7 +67,7 @@ def compile_profile(profile: Profile, capabilities: frozenset[str], host: Host |
                 continue  # libseccomp refuses what changes nothing
             for name in rule.names:
                 for arguments in rule.alternatives:
-                    _add_rule(context, architectures[0], name, rule.action, arguments)
+                    _add_rule(context, name, rule.action, arguments)
         program = _export(context)
     return _newer_calls(profile, architectures) + program
 
@@ -106,16 +106,19 @@ def _action(action: Action) -> int:
 
 
 def _add_architectures(context: Any, architectures: Sequence[str]) -> None:
+    lib = _library().lib
     for name in architectures:
-        added = _library().lib.seccomp_arch_add(context, _token(name))
-        if added not in (0, -errno.EEXIST):  # the machine's own is there from the start
+        added = lib.seccomp_arch_add(context, _token(name))
+        if added not in (0, -errno.EEXIST):  # this machine's own is there from the start
             raise Unsupported(f"a seccomp filter for {name}", needs=f"a libseccomp that knows {name}")
+    if lib.seccomp_arch_native() not in [_token(name) for name in architectures]:
+        lib.seccomp_arch_remove(context, lib.seccomp_arch_native())
 
 
-def _add_rule(context: Any, own: str, name: str, action: Action, arguments: tuple[Argument, ...]) -> None:
+def _add_rule(context: Any, name: str, action: Action, arguments: tuple[Argument, ...]) -> None:
     library = _library()
-    number = known(name, own)
-    if number is None:
+    number = library.lib.seccomp_syscall_resolve_name_arch(library.lib.seccomp_arch_native(), name.encode())
+    if number == library.lib.__NR_SCMP_ERROR:
         return
     compared = library.ffi.new(
         "struct scmp_arg_cmp[]",
