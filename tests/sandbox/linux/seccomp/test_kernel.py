@@ -142,9 +142,8 @@ def test_a_profile_of_ones_own_with_its_flags(lab: Lab, probe: Path) -> None:
     )
     program = compile_profile(profile, frozenset())
     privileges = Privileges(no_new_privs=True, filter=Seccomp(program, "p.json", profile.flag_bits))
-    ((code, lines),) = ask(lab, probe, ("mkdir /x 2>&1; hostname x; echo $?", privileges))
-    assert (code, lines[0]) == (0, "mkdir: can't create directory '/x': Disk quota exceeded")
-    assert lines[-1] == str(128 + 31)  # SIGSYS
+    ((code, lines),) = ask(lab, probe, ("mkdir /x 2>&1; { hostname x; echo $?; } 2>/dev/null", privileges))
+    assert (code, lines) == (0, ["mkdir: can't create directory '/x': Disk quota exceeded", str(128 + 31)])  # SIGSYS
 
 
 def test_a_container_without_a_profile_has_no_filter(lab: Lab, probe: Path) -> None:
