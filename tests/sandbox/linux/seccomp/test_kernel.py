@@ -53,7 +53,7 @@ def ask(lab: Lab, probe: Path, *questions: tuple[str, Privileges], sharing: Shar
                 container = await lab.run(box, script, name, mounts=mounts, privileges=privileges)
                 code = (await container.wait()).code
                 found.append((code, [text for _, _, text in lab.log(f"{name}.log")]))
-                sleeper = await lab.run(box, "exec sleep 600", f"sleeper{index}", mounts=mounts)
+                sleeper = await lab.run(box, "exec sleep 600", f"sleeper{index}", mounts=mounts, privileges=privileges)
                 code, text = await output_of(box, sleeper, "sh", "-c", script, privileges=privileges)
                 assert (code, text.splitlines()) == found[-1]
 
