@@ -544,6 +544,26 @@ class Fd(Op):
 
 
 @dataclass(frozen=True)
+class Write(Op):
+    """Write `text` to `file`, whose path is below the directory behind `fd`, which is not the container's."""
+
+    fd: int
+    file: str
+    text: str
+    step = "write"
+
+    @property
+    def path(self) -> str:
+        return self.file
+
+    def describe(self) -> str:
+        return f"write {self.text} to {self.file}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("WRITE", fd=encoder.fd(self.fd), s1=encoder.string(self.file), s2=encoder.string(self.text))
+
+
+@dataclass(frozen=True)
 class Umask(Op):
     """Set the file mode creation mask."""
 

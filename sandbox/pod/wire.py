@@ -90,7 +90,7 @@ def exit_status(message: Any) -> ExitStatus:
     return ExitStatus(
         code=128 + killer if killer else message.code,
         signal=killer,
-        oom_killed=False,
+        oom_killed=bool(message.oom_killed),
         started=time_of(message.started_ns) if message.ran else None,
         finished=time_of(message.finished_ns) or datetime.now(UTC),
     )
