@@ -174,6 +174,15 @@ class Cgroup:
         lives in any."""
         enabling.enable(self.path, controllers)
 
+    def enabled(self) -> frozenset[str]:
+        """The controllers that are on for the children."""
+        return enabling.enabled(self.path)
+
+    def has(self, file: str) -> bool:
+        """Whether there is this file: its controller is on for this cgroup, and the kernel knows the knob."""
+        with files.opened(self.path) as directory:
+            return directory.has(file)
+
     def why_not(self, controller: str) -> str | None:
         """Why the children of this cgroup, which need not exist yet, cannot have a controller ("memory"), and the cure;
         None where they can."""

@@ -29,7 +29,7 @@ def enable(path: Path, controllers: Iterable[str]) -> None:
     wanted = set(controllers)
     for cgroup in _upwards(path):
         with files.opened(cgroup) as directory:
-            wanted = wanted - set(directory.read(CONTROL).split())
+            wanted = wanted - _enabled(directory)
         if not wanted:
             break
         lacking.append((cgroup, wanted))
@@ -37,6 +37,16 @@ def enable(path: Path, controllers: Iterable[str]) -> None:
         with files.opened(cgroup) as directory:
             _refuse_what_is_not_offered(directory, names)
             directory.write(CONTROL, " ".join(f"+{name}" for name in sorted(names)))
+
+
+def enabled(path: Path) -> frozenset[str]:
+    """The controllers that are on for the children of the cgroup at `path`."""
+    with files.opened(path) as directory:
+        return _enabled(directory)
+
+
+def _enabled(directory: files.Directory) -> frozenset[str]:
+    return frozenset(directory.read(CONTROL).split())
 
 
 def why_not(path: Path, controller: str) -> str | None:
@@ -47,7 +57,7 @@ def why_not(path: Path, controller: str) -> str | None:
         return reason
     for cgroup in _upwards(path):
         with files.opened(cgroup) as directory:
-            if controller in directory.read(CONTROL).split():
+            if controller in _enabled(directory):
                 return None
             if directory.has("cgroup.type") and directory.read("cgroup.procs"):  # the root has no type
                 return f"{cgroup} holds processes, so its children can have no controllers: move them into one of those"

@@ -544,23 +544,22 @@ class Fd(Op):
 
 
 @dataclass(frozen=True)
-class Write(Op):
-    """Write `text` to `file`, whose path is below the directory behind `fd`, which is not the container's."""
+class OomScoreAdj(Op):
+    """Set the place in the OOM killer's queue, which what is forked from here on inherits; `fd` is the host's /proc."""
 
     fd: int
-    file: str
-    text: str
-    step = "write"
-
-    @property
-    def path(self) -> str:
-        return self.file
+    value: int
+    step = "set oom_score_adj"
 
     def describe(self) -> str:
-        return f"write {self.text} to {self.file}"
+        return f"set oom_score_adj to {self.value}"
+
+    def hint(self, number: int) -> str | None:
+        return "to lower it needs CAP_SYS_RESOURCE" if number == errno.EACCES else None
 
     def encode(self, encoder: _Encoder) -> None:
-        encoder.add("WRITE", fd=encoder.fd(self.fd), s1=encoder.string(self.file), s2=encoder.string(self.text))
+        path = encoder.string("self/oom_score_adj")
+        encoder.add("WRITE", fd=encoder.fd(self.fd), s1=path, s2=encoder.string(str(self.value)))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from sandbox.pod.config import Config
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.paths import make_root
 from sandbox.pod.podmon import Stage
+from sandbox.pod.resources import Means, Placement
 from sandbox.pod.state import ContainerState, Deletion, PodState, new_state
 from sandbox.pod.store import Store
 from sandbox.pod.worker import Worker
@@ -120,16 +121,27 @@ class FakeScope:
 
 
 class FakeSlices:
+    means = Means()
+
     def __init__(self) -> None:
         self.removed: list[str] = []
+        self.known: dict[str, Placement] = {}
+
+    def why_not(self, controller: str) -> str:
+        return f"controller {controller} is not there"
 
     def path(self, uid: str) -> Path:
         return Path("/nowhere") / uid
 
-    def create(self, uid: str) -> FakeScope:
-        return FakeScope(self.removed, uid)
+    def create(self, uid: str, placement: Placement) -> FakeScope:
+        self.keep(uid, placement)
+        return self.handle(uid)
 
-    handle = create
+    def keep(self, uid: str, placement: Placement) -> None:
+        self.known[uid] = placement
+
+    def handle(self, uid: str) -> FakeScope:
+        return FakeScope(self.removed, uid)
 
     def uids(self) -> set[str]:
         return set()
