@@ -18,6 +18,7 @@ from sandbox.pod import images, resources, volumes
 from sandbox.pod.container import ContainerSpec, Sharing
 from sandbox.pod.images import Image
 from sandbox.pod.resources import Means
+from sandbox.status import OOM_SCORE_NOT_SET, REQUESTS_NOT_ENFORCED
 
 # A mount travels as a file descriptor beside the container's list, and one message takes so many; the rest is for
 # the rootfs, the cgroup, the output and the files of /etc.
@@ -84,11 +85,11 @@ def oom_score_adj(pod: Pod, container: Container) -> int:
 def resource_warnings(pod: Pod, why_not: resources.Why) -> Iterator[tuple[str, str]]:
     """What of the pod's resources has no effect on this host, as reasons and messages of events."""
     if unheld := resources.unheld_requests(pod, why_not):
-        yield "RequestsNotEnforced", unheld
+        yield REQUESTS_NOT_ENFORCED, unheld
     due = min((resources.oom_score_adj(pod, each, host.memory()) for each in pod.containers), default=0)
     if due < (lowest := host.lowest_oom_score_adj()):
         message = f"oom_score_adj is {lowest} instead of {due}: to lower it, the engine needs CAP_SYS_RESOURCE"
-        yield "OOMScoreAdjNotSet", message
+        yield OOM_SCORE_NOT_SET, message
 
 
 def container_spec(pod: Pod, container: Container, directory: Path, image_store: Path, means: Means) -> ContainerSpec:
