@@ -77,6 +77,7 @@ _HINTS: dict[tuple[str | None, int], str] = {
     (None, errno.EINVAL): "the kernel does not take this value",
     (None, errno.ENODEV): "the device that the value names does not exist",
     (None, errno.EAGAIN): "cgroup.max.descendants or cgroup.max.depth of this cgroup or of one above is reached",
+    (None, errno.ENOMEM): "memory.max of a cgroup above may be too low for one more",
     (None, errno.EEXIST): "a cgroup or a cgroup file of this name is there already",
 }
 
