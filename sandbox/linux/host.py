@@ -80,8 +80,11 @@ def memory() -> int:
 
 def lowest_oom_score_adj() -> int:
     """The lowest oom_score_adj that a process which this one makes can give itself (proc_pid_oom_score_adj(5))."""
-    if not missing_capabilities(("SYS_RESOURCE",)):
-        return -1000
+    return own_oom_score_adj() if missing_capabilities(("SYS_RESOURCE",)) else -1000
+
+
+def own_oom_score_adj() -> int:
+    """This process's own."""
     return int(Path("/proc/self/oom_score_adj").read_text())
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sandbox.linux import native, security
 from sandbox.linux.mounts import INERT, tmpfs_options
@@ -138,7 +138,7 @@ class ContainerSpec:
     stdin_once: bool = False  # the first one's end is the end of it; otherwise it has none
     tty: bool = False  # stdin, stdout and stderr are one terminal
     limits: tuple[Knobs, ...] = ()  # of its cgroup
-    oom_score_adj: int | None = None  # None: podmon's own
+    oom_score_adj: int | None = None  # None: that of the process that asks for it
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,7 @@ class Prepared:
 
 
 def _oom_score(value: int | None, proc: int | None) -> list[Op]:
+    """First of all, or it would be podmon's, which is the last to go."""
     return [] if value is None or proc is None else [OomScoreAdj(proc, value)]
 
 
@@ -326,7 +327,7 @@ class ExecSpec:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
-    oom_score_adj: int | None = None  # None: podmon's own
+    oom_score_adj: int | None = None  # as a container's
 
 
 def compile_exec(
@@ -367,3 +368,11 @@ def compile_exec(
         Fork(terminal=stdio is None),
         Exec(spec.argv, _environment(spec.env, terminal=stdio is None)),
     ]
+
+
+Spec = TypeVar("Spec", ContainerSpec, ExecSpec)
+
+
+def placed(spec: Spec, own: int) -> Spec:
+    """With a place in the OOM killer's queue: the caller's `own`, where the spec has none."""
+    return spec if spec.oom_score_adj is not None else replace(spec, oom_score_adj=own)

@@ -33,6 +33,7 @@ from sandbox.pod.container import (
     compile_exec,
     compile_pod,
     compile_reaper,
+    placed,
 )
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.podmon import Child, Podmon, Stage
@@ -316,7 +317,7 @@ class PodSandbox:
             prepared = self._prepare(spec, layer, streams, fds)
             cgroup = fds.enter_context(scope.fd())
             child = await self._podmon.spawn(
-                compile_container(spec, prepared, self.sharing),
+                compile_container(placed(spec, host.own_oom_score_adj()), prepared, self.sharing),
                 clone_flags=self.sharing.of_container,
                 cgroup=cgroup,
                 record=identity,
@@ -342,7 +343,9 @@ class PodSandbox:
             raise WrongState(f"container {container.name} is {current}", current=current, wanted="running")
         given = None if stdio is None else (passable(stdio[0]), passable(stdio[1]), passable(stdio[2]))
         with ExitStack() as fds:
-            listed = compile_exec(spec, init=init, stdio=given, proc=mounts.open_proc(fds))
+            listed = compile_exec(
+                placed(spec, host.own_oom_score_adj()), init=init, stdio=given, proc=mounts.open_proc(fds)
+            )
             child = await self._podmon.execute(listed, cgroup_of=container.number)
         try:
             async with asyncio.timeout(wire.JOIN_TIMEOUT):
