@@ -27,7 +27,7 @@ def enable(path: Path, controllers: Iterable[str]) -> None:
     """
     lacking: list[tuple[Path, set[str]]] = []
     wanted = set(controllers)
-    for cgroup in _upwards(path):
+    for cgroup in _upwards(path) if wanted else ():
         with files.opened(cgroup) as directory:
             wanted = wanted - _enabled(directory)
         if not wanted:

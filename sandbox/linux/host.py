@@ -78,13 +78,15 @@ def memory() -> int:
     return int(lines["MemTotal"].split()[0]) << 10
 
 
+@functools.cache
 def lowest_oom_score_adj() -> int:
     """The lowest oom_score_adj that a process which this one makes can give itself (proc_pid_oom_score_adj(5))."""
     return own_oom_score_adj() if missing_capabilities(("SYS_RESOURCE",)) else -1000
 
 
+@functools.cache
 def own_oom_score_adj() -> int:
-    """This process's own."""
+    """This process's own, as it was when first asked for."""
     return int(Path("/proc/self/oom_score_adj").read_text())
 
 
