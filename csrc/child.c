@@ -462,6 +462,19 @@ static int op_fd(struct walk *walk, const struct sp_op *op)
 	return err < 0 ? err : 0;
 }
 
+/* A file below a directory of the engine's choice, not of the rootfs: /proc/self of the host's proc, say. */
+static int op_write(struct walk *walk, const struct sp_op *op)
+{
+	const char *text = string(walk, op->s2);
+	int err, fd = TRY(walk, OPENAT, openat(fd_of(walk, op), string(walk, op->s1), O_WRONLY | O_CLOEXEC));
+
+	if (fd < 0)
+		return fd;
+	err = TRY(walk, WRITE, write(fd, text, strlen(text)));
+	close(fd);
+	return err < 0 ? err : 0;
+}
+
 static int op_umask(struct walk *walk, const struct sp_op *op)
 {
 	(void)walk;
@@ -772,6 +785,7 @@ static const struct {
 	[SP_OP_CHDIR] = { op_chdir, ROOT | S1 },
 	[SP_OP_OPEN] = { op_open, ROOT | S1 | STDIO },
 	[SP_OP_FD] = { op_fd, FD | STDIO },
+	[SP_OP_WRITE] = { op_write, FD | S1 | S2 },
 	[SP_OP_UMASK] = { op_umask, 0 },
 	[SP_OP_IDS] = { op_ids, GROUPS },
 	[SP_OP_CAPS] = { op_caps, 0 },

@@ -11,6 +11,9 @@ from typing import Any
 from sandbox.model import Pod
 
 CREATING = "ContainerCreating"  # reason of a container whose program is still to run
+# Reasons of events that say what a pod asks for and this host cannot give; the pod runs all the same.
+REQUESTS_NOT_ENFORCED = "RequestsNotEnforced"
+OOM_SCORE_NOT_SET = "OOMScoreAdjNotSet"
 START_ERROR = 128  # exit code of a container whose program could not be started (SEMANTICS A24)
 
 

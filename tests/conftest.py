@@ -22,6 +22,9 @@ HERE = Path(__file__).parent
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root")
+    for marker in item.iter_markers("controllers"):
+        for reason in filter(None, map(cgroups.detect().why_not, marker.args)):
+            pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -176,6 +176,42 @@ static int session_key(char **args)
 	return answer(syscall(SYS_keyctl, 10L /* KEYCTL_SEARCH */, -3L /* the session's */, "user", args[0], 0L));
 }
 
+/* Use so many MiB of memory. */
+static int eat(char **args)
+{
+	size_t size = (size_t)atoi(args[0]) << 20;
+	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return answer(-1);
+	memset(memory, 1, size);
+	return answer(0);
+}
+
+/* Map so many MiB of huge pages of the default size. */
+static int map_huge(char **args)
+{
+	size_t size = (size_t)atoi(args[0]) << 20;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB;
+
+	return answer(mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? -1 : 0);
+}
+
+/* Fork children that only wait, until the kernel says no or there are so many. */
+static int forks(char **args)
+{
+	for (int left = atoi(args[0]); left; left--) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			return answer(-1);
+		if (!pid)
+			for (;;)
+				pause();
+	}
+	return answer(0);
+}
+
 static int signal_state(char **args)
 {
 	char line[256];
@@ -352,6 +388,8 @@ static const struct {
 	{ "other-calls", other_calls, 0 },
 #endif
 	{ "signals", signal_state, 0 }, { "session-key", session_key, 1 },
+	{ "eat", eat, 1 },		{ "map-huge", map_huge, 1 },
+	{ "forks", forks, 1 },
 };
 
 int main(int argc, char **argv)

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sandbox import model
+from sandbox.quantity import Quantity
 from sandbox.status import ContainerState, ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
 
 V1 = dict[str, Any]
 
 HOST_IP = "127.0.0.1"  # one machine, seen from itself
 COMPONENT = "seedpod"  # who reports events
-QOS_CLASS = "BestEffort"  # a manifest can ask for no resources yet
 
 # What kubelet writes as the start of an instance whose program never ran: the runtime's zero.
 _NEVER_STARTED = "1970-01-01T00:00:00Z"
@@ -33,7 +33,6 @@ _POD_DEFAULTS: V1 = {
 _CONTAINER_DEFAULTS: V1 = {
     "terminationMessagePath": "/dev/termination-log",
     "terminationMessagePolicy": "File",
-    "resources": {},
 }
 
 
@@ -81,13 +80,17 @@ def _metadata(status: PodStatus) -> V1:
 
 def _spec(status: PodStatus, node_name: str) -> V1:
     pod, written = status.pod, _said(_without_nulls(status.manifest.get("spec") or {}))
+    asked = {container.name: container.resources for container in pod.containers}
     spec = {
         **_POD_DEFAULTS,
         **written,
         "restartPolicy": str(pod.restart_policy),
         "terminationGracePeriodSeconds": pod.termination_grace_period_seconds,
         "nodeName": node_name,
-        "containers": [_container(item) for item in _named(written, "containers", pod.containers, _from_container)],
+        "containers": [
+            {**_container(item), "resources": _resources(asked.get(item["name"], model.Resources()))}
+            for item in _named(written, "containers", pod.containers, _from_container)
+        ],
     }
     if volumes := _named(written, "volumes", pod.volumes, _from_volume):
         spec["volumes"] = [_volume(item) for item in volumes]
@@ -118,6 +121,15 @@ def _said(fields: V1) -> V1:
 def _container(written: V1) -> V1:
     image = written.get("image", "")
     return {**_CONTAINER_DEFAULTS, "imagePullPolicy": _pull_policy(image), **_said(written)}
+
+
+def _resources(resources: model.Resources) -> V1:
+    """With the requests that limits imply, all in the canonical form."""
+    return _present(limits=_amounts(resources.limits), requests=_amounts(resources.requests))
+
+
+def _amounts(amounts: Mapping[str, Quantity]) -> V1:
+    return {name: str(amount) for name, amount in sorted(amounts.items())}
 
 
 def _pull_policy(image: str) -> str:
@@ -173,7 +185,7 @@ def _status(status: PodStatus) -> V1:
         startTime=rfc3339(status.start_time),
         # kubelet sorts them by name, whatever the order in the spec.
         containerStatuses=[_container_status(each) for each in sorted(status.containers, key=lambda each: each.name)],
-        qosClass=QOS_CLASS,
+        qosClass=str(status.pod.qos_class),
     )
 
 

@@ -6,6 +6,7 @@ Reads and asks only; nothing is changed.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import platform
 import resource
@@ -68,6 +69,25 @@ def allow_open_files() -> None:
     """Let this process open as many files as it may allow itself."""
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
+@functools.cache
+def memory() -> int:
+    """How many bytes of memory this machine has."""
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemTotal"].split()[0]) << 10
+
+
+@functools.cache
+def lowest_oom_score_adj() -> int:
+    """The lowest oom_score_adj that a process which this one makes can give itself (proc_pid_oom_score_adj(5))."""
+    return own_oom_score_adj() if missing_capabilities(("SYS_RESOURCE",)) else -1000
+
+
+@functools.cache
+def own_oom_score_adj() -> int:
+    """This process's own, as it was when first asked for."""
+    return int(Path("/proc/self/oom_score_adj").read_text())
 
 
 def abilities() -> list[Ability]:

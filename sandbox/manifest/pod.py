@@ -13,6 +13,7 @@ from sandbox.errors import quoted
 from sandbox.manifest import moot, rules, wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Text, TextMap, Whole
+from sandbox.manifest.resources import RESOURCES
 
 # ---- rules that look at more than one field ----
 
@@ -116,15 +117,15 @@ CONTAINER = Record(
     Field("workingDir", Text()),
     Field("env", ListOf(ENV_VAR)),
     Field("volumeMounts", ListOf(VOLUME_MOUNT, _unique("mountPath", _must_be_unique))),
+    Field("resources", RESOURCES),
     Field("stdin", Flag()),
     Field("stdinOnce", Flag()),
     Field("tty", Flag()),
     known="""
-        envFrom imagePullPolicy lifecycle livenessProbe ports readinessProbe resizePolicy resources restartPolicy
+        envFrom imagePullPolicy lifecycle livenessProbe ports readinessProbe resizePolicy restartPolicy
         restartPolicyRules securityContext startupProbe terminationMessagePath terminationMessagePolicy volumeDevices
     """,
     idle={
-        "resources": ({},),
         "imagePullPolicy": ("Always", "IfNotPresent", "Never"),  # nothing is pulled yet
         "terminationMessagePath": ("/dev/termination-log",),
         "terminationMessagePolicy": ("File",),

@@ -14,6 +14,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,7 +41,7 @@ def encode(value: Any) -> Any:
             return value.isoformat()
         case Enum():
             return value.value
-        case Path():
+        case Path() | Decimal():
             return str(value)
         case Mapping():
             return {key: encode(item) for key, item in value.items()}
@@ -65,7 +66,7 @@ def decode(kind: type[T], data: Any) -> T:
     """The value of type `kind` that `encode` made `data` of.  Raises ValueError for anything else."""
     try:
         return typing.cast(T, _decode(kind, data))
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, InvalidOperation) as error:
         raise ValueError(f"not a {kind.__name__}: {error}") from None
 
 
@@ -99,6 +100,11 @@ def _plain(kind: Any, data: Any) -> Any:
         if type(data) not in (int, float) or not math.isfinite(data):
             raise TypeError(f"{data!r} is not a number")
         return float(data)
+    if kind is Decimal:
+        number = Decimal(data) if isinstance(data, str) else Decimal("NaN")
+        if not number.is_finite():
+            raise TypeError(f"{data!r} is not a number")
+        return number
     if kind in (str, int, bool):
         if type(data) is not kind:  # not isinstance: a bool is no number here
             raise TypeError(f"{data!r} is not of type {kind.__name__}")

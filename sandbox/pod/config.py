@@ -12,6 +12,7 @@ from typing import Any
 
 from sandbox.errors import SandboxError, quoted
 
+MAX_PIDS = 4194304  # the kernel's PID_MAX_LIMIT
 SYSTEM_FILE = Path("/etc/seedpod/config.toml")
 
 
@@ -23,18 +24,20 @@ def _node_name() -> str:
 class Config:
     """`max_container_restart_period` is in seconds, `container_log_max_size` in bytes.
 
-    `cgroup_parent` is the slice below which those of the root are made; "" is the top of the cgroup2 tree.
+    `pod_pids_limit` is how many processes and threads a pod may have, -1 is any number.  `cgroup_parent` is the slice
+    below which those of the root are made; "" is the top of the cgroup2 tree.
     """
 
     node_name: str = field(default_factory=_node_name)
     max_container_restart_period: float = 300.0
     container_log_max_size: int = 10 << 20
     container_log_max_files: int = 5
+    pod_pids_limit: int = -1
     cgroup_parent: str = ""
 
 
 # Keys of the contract that come with what they configure.
-_LATER = ("podCIDR", "clusterDomain", "podPidsLimit", "cgroupDriver")
+_LATER = ("podCIDR", "clusterDomain", "cgroupDriver")
 
 
 def load(root: Path) -> Config:
@@ -102,6 +105,13 @@ def _files(value: object) -> int:
     return value
 
 
+def _pids(value: object) -> int:
+    """A pod's podmon, its reaper and what joining a container takes for a moment are counted too: it needs a few."""
+    if type(value) is not int or not (value == -1 or 8 <= value <= MAX_PIDS):
+        raise ValueError(f"must be -1 or a number from 8 to {MAX_PIDS}")
+    return value
+
+
 def _parent(value: object) -> str:
     if (
         not isinstance(value, str)
@@ -117,5 +127,6 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "maxContainerRestartPeriod": ("max_container_restart_period", _period),
     "containerLogMaxSize": ("container_log_max_size", _size),
     "containerLogMaxFiles": ("container_log_max_files", _files),
+    "podPidsLimit": ("pod_pids_limit", _pids),
     "cgroupParent": ("cgroup_parent", _parent),
 }

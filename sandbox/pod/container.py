@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from sandbox.linux import native, security
 from sandbox.linux.mounts import INERT, tmpfs_options
@@ -30,6 +31,7 @@ from sandbox.linux.ops import (
     Mask,
     Mknod,
     Mount,
+    OomScoreAdj,
     Op,
     Open,
     Pivot,
@@ -45,6 +47,9 @@ from sandbox.linux.ops import (
     Unshare,
 )
 from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges, compile_program
+
+if TYPE_CHECKING:
+    from cgroups import Knobs  # not for those who only join a container: its import would take longer than that
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -64,6 +69,7 @@ POD_SHM = "/shm"  # the pod's /dev/shm (SEMANTICS A7)
 POD_DEVICES = "/dev"  # the device nodes that its containers have
 POD_PROC = "/proc"  # that of the pid namespace which its containers share, if they do
 SHM_SIZE = 64 << 20  # containerd's default
+PODMON_OOM_SCORE_ADJ = -998  # as kubelet has it for what holds a pod together
 _DEVICE = native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC | native.MOUNT_ATTR_RDONLY
 
 
@@ -132,6 +138,8 @@ class ContainerSpec:
     stdin_once: bool = False  # the first one's end is the end of it; otherwise it has none
     tty: bool = False  # stdin, stdout and stderr are one terminal
     privileges: Privileges = DEFAULT_PRIVILEGES
+    limits: tuple[Knobs, ...] = ()  # of its cgroup
+    oom_score_adj: int | None = None  # None: that of the process that asks for it
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ class Prepared:
     """The fds that a container's list needs: each made by the engine, each gone when closed.
 
     Of stdin, stdout and stderr None stands for the container's own /dev/null.  `reaper` is the pidfd of the process 1
-    of the pid namespace that the pod's containers share, if they do.
+    of the pid namespace that the pod's containers share, if they do, and `proc` the host's /proc.
     """
 
     rootfs: int
@@ -148,17 +156,33 @@ class Prepared:
     stderr: int | None
     stdin: int | None = None
     reaper: int | None = None
+    proc: int | None = None
 
 
-def compile_pod(*, hostname: str, root: int, at: str, sharing: Sharing = PRIVATE, shm: int | None = None) -> list[Op]:
+def _oom_score(value: int | None, proc: int | None) -> list[Op]:
+    """First of all, or it would be podmon's, which is the last to go."""
+    return [] if value is None or proc is None else [OomScoreAdj(proc, value)]
+
+
+def compile_pod(
+    *,
+    hostname: str,
+    root: int,
+    at: str,
+    sharing: Sharing = PRIVATE,
+    shm: int | None = None,
+    oom_score_adj: int | None = None,
+    proc: int | None = None,
+) -> list[Op]:
     """What podmon does in itself before any container is there.
 
     Its root becomes the empty tmpfs `root`, attached for a moment at the host's directory `at`: from then on no
     path of the host can be named in the pod's mount namespaces, and a container's copies three mounts, not the host's
-    hundred.  `shm` is the host's /dev/shm, where the pod shares it.
+    hundred.  `shm` is the host's /dev/shm, where the pod shares it; `proc` its /proc.
     """
     shm_options = tmpfs_options(SHM_SIZE, 0o1777)
     return [
+        *_oom_score(oom_score_adj, proc),
         Keyring(),
         Unshare(native.CLONE_NEWNS),
         Private("/"),  # or what follows would happen on the host too
@@ -271,6 +295,7 @@ def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing 
         *into_shared,  # for the sibling that Fork makes: until then nothing of this shows up in there
         Session(),
         Keyring(),
+        *_oom_score(spec.oom_score_adj, prepared.proc),
         Gate("PREPARE"),
         Root(prepared.rootfs, POD_ROOTFS),
         _proc(sharing),
@@ -303,6 +328,7 @@ class ExecSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
     privileges: Privileges = DEFAULT_PRIVILEGES
+    oom_score_adj: int | None = None  # as a container's
 
 
 def compile_exec(
@@ -311,6 +337,7 @@ def compile_exec(
     init: int,
     stdio: tuple[int | None, int | None, int | None] | None,
     size: tuple[int, int] = (0, 0),
+    proc: int | None = None,
 ) -> list[Op]:
     """The list that runs a program in the namespaces of the container whose first process is behind pidfd `init`.
 
@@ -328,6 +355,7 @@ def compile_exec(
         ]
         given = [Fd(fd, number, _STDIO[number]) for number, fd in enumerate(stdio) if fd is not None]
     return [
+        *_oom_score(spec.oom_score_adj, proc),
         *null,
         SetNs(init, native.CLONE_NEWNS | native.CLONE_NEWPID | native.CLONE_NEWCGROUP, "the container"),
         Keyring(),
@@ -340,3 +368,11 @@ def compile_exec(
             fork=Fork(terminal=stdio is None),
         ),
     ]
+
+
+Spec = TypeVar("Spec", ContainerSpec, ExecSpec)
+
+
+def placed(spec: Spec, own: int) -> Spec:
+    """With a place in the OOM killer's queue: the caller's `own`, where the spec has none."""
+    return spec if spec.oom_score_adj is not None else replace(spec, oom_score_adj=own)

@@ -163,7 +163,7 @@ class Engine:
             if (pod.namespace, pod.name) in taken:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
-            planning.check(pod, self.store.images)
+            planning.check(pod, self.store.images, self.store.slices.why_not, self.config.pod_pids_limit)
 
     def find(self, namespace: str, name: str) -> Worker:
         """The pod of this name.  Raises NotFound."""
@@ -219,4 +219,5 @@ class Engine:
             cwd=asked.working_dir or image.cwd,
             tty=asked.tty,
             stdin=asked.stdin,
+            oom_score_adj=planning.oom_score_adj(worker.pod, asked),
         )

@@ -19,10 +19,11 @@ from pathlib import Path
 
 from cgroups import Cgroup, NoSuchCgroup
 from sandbox.errors import SandboxError, WrongState
-from sandbox.linux import mounts, native
+from sandbox.linux import host, mounts, native
 from sandbox.pod import wire
 from sandbox.pod.container import (
     POD_ROOTFS,
+    PODMON_OOM_SCORE_ADJ,
     PRIVATE,
     ContainerSpec,
     ExecSpec,
@@ -32,6 +33,7 @@ from sandbox.pod.container import (
     compile_exec,
     compile_pod,
     compile_reaper,
+    placed,
 )
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.podmon import Child, Podmon, Stage
@@ -217,7 +219,15 @@ class PodSandbox:
                 shm = mounts.bind(Path("/dev/shm"))
                 fds.callback(os.close, shm)
             await self._podmon.setup(
-                compile_pod(hostname=hostname, root=root, at=str(self.directory), sharing=self.sharing, shm=shm),
+                compile_pod(
+                    hostname=hostname,
+                    root=root,
+                    at=str(self.directory),
+                    sharing=self.sharing,
+                    shm=shm,
+                    oom_score_adj=max(PODMON_OOM_SCORE_ADJ, host.lowest_oom_score_adj()),
+                    proc=mounts.open_proc(fds),
+                ),
                 listener=listener.fileno(),
                 records=directory,
                 bound=bound,
@@ -289,6 +299,7 @@ class PodSandbox:
             raise ValueError(f"not the id of a container: {identity!r}")
         scope = self._slice.create_child(f"{identity}.scope")
         try:
+            scope.apply(*spec.limits)
             child = await self._spawn(identity, scope, spec, (stdout, stderr), log)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             scope.remove_tree()
@@ -306,7 +317,7 @@ class PodSandbox:
             prepared = self._prepare(spec, layer, streams, fds)
             cgroup = fds.enter_context(scope.fd())
             child = await self._podmon.spawn(
-                compile_container(spec, prepared, self.sharing),
+                compile_container(placed(spec, host.own_oom_score_adj()), prepared, self.sharing),
                 clone_flags=self.sharing.of_container,
                 cgroup=cgroup,
                 record=identity,
@@ -316,7 +327,7 @@ class PodSandbox:
             await self._podmon.open_gate(child, "PREPARE")  # nothing to prepare from outside yet
             await child.until(Stage.CREATED)
         if child.stage is Stage.ENDED:
-            raise WrongState("the container was killed while it was made", current="ended", wanted="created")
+            raise wire.killed_while_made(oom_killed=bool(child.exit and child.exit.oom_killed))
         return child
 
     async def execute(self, container: SandboxContainer, spec: ExecSpec, stdio: tuple[int, int, int] | None) -> Child:
@@ -331,7 +342,11 @@ class PodSandbox:
             current = container.stage.name.lower()
             raise WrongState(f"container {container.name} is {current}", current=current, wanted="running")
         given = None if stdio is None else (passable(stdio[0]), passable(stdio[1]), passable(stdio[2]))
-        child = await self._podmon.execute(compile_exec(spec, init=init, stdio=given), cgroup_of=container.number)
+        with ExitStack() as fds:
+            listed = compile_exec(
+                placed(spec, host.own_oom_score_adj()), init=init, stdio=given, proc=mounts.open_proc(fds)
+            )
+            child = await self._podmon.execute(listed, cgroup_of=container.number)
         try:
             async with asyncio.timeout(wire.JOIN_TIMEOUT):
                 await child.until(Stage.RUNNING)
@@ -353,9 +368,8 @@ class PodSandbox:
             fd = mounts.bind(mount.source, read_only=mount.read_only)
             fds.callback(os.close, fd)
             attached.append((mount, fd, not mount.source.is_dir()))
-        return Prepared(
-            rootfs, tuple(attached), streams.stdout, streams.stderr, stdin=streams.stdin, reaper=self._reaper()
-        )
+        given = {"stdin": streams.stdin, "reaper": self._reaper(), "proc": mounts.open_proc(fds)}
+        return Prepared(rootfs, tuple(attached), streams.stdout, streams.stderr, **given)
 
     async def stop(self, timeout: float) -> None:
         """TERM to every container at once; what is still there after `timeout` seconds (2 at least) is killed.

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, WrongState
 from sandbox.model import Pod
-from sandbox.pod import ends, lifecycle, planning, report
+from sandbox.pod import ends, lifecycle, planning, report, resources
 from sandbox.pod.instances import Instances, Surroundings
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.podmon import Stage
@@ -149,7 +149,7 @@ class Worker:
                 name=self.pod.name,
                 hostname=planning.hostname(self.pod),
                 directory=directory,
-                pod_slice=self._store.slices.create(uid),
+                pod_slice=self._store.slices.create(uid, self._placement()),
                 bound=False,
                 sharing=planning.sharing(self.pod),
             ),
@@ -158,6 +158,9 @@ class Worker:
         if state.sandboxes:
             message = "Pod sandbox changed, it will be killed and re-created."
             state = state.with_event(now(), "SandboxChanged", message)
+        else:
+            for reason, message in planning.resource_warnings(self.pod, self._store.slices.why_not):
+                state = state.with_event(now(), reason, message, warning=True)
         try:
             self._book.write(
                 replace(state, sandbox=True, sandboxes=state.sandboxes + 1, started_at=state.started_at or now())
@@ -167,6 +170,9 @@ class Worker:
             raise
         self._box = box
         self._tasks.start(self._watch_sandbox(box))
+
+    def _placement(self) -> resources.Placement:
+        return resources.placement(self.pod, self._store.slices.means, self._around.config.pod_pids_limit)
 
     async def _watch_sandbox(self, box: PodSandbox) -> None:
         """Its podmon has died, and with it all that ran (SEMANTICS A22): what is left of it goes at once."""
@@ -244,6 +250,7 @@ class Worker:
         if not self.state.sandbox:
             return
         uid = self.record.uid
+        self._store.slices.keep(uid, self._placement())
         # Those that run come last: the number of one that ended may be theirs by now.
         begun = sorted((each for each in self.state.containers if each.instance), key=lambda each: each.runs)
         known = {each.instance.number: (each.name, each.instance.id) for each in begun if each.instance}

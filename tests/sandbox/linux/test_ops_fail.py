@@ -12,7 +12,7 @@ import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from sandbox.linux.ops import (
     Mknod,
     Mount,
     NoNewPrivs,
+    OomScoreAdj,
     Op,
     Open,
     Pivot,
@@ -77,11 +78,12 @@ def without(*names: str) -> int:
 
 @dataclass(frozen=True)
 class Fds:
-    """What the ops of a case may use: a rootfs and another mount, both detached, and an fd that is neither."""
+    """What the ops of a case may use: a rootfs and another mount, both detached, an fd that is neither, and /proc."""
 
     rootfs: int
     mount: int
     null: int
+    proc: int
 
 
 @dataclass(frozen=True)
@@ -341,6 +343,24 @@ CASES = [
         meanwhile=allow_fds(2),
     ),
     Case(
+        "WRITE",
+        "no such file below the directory",
+        lambda fds: [OomScoreAdj(fds.mount, 0)],
+        *("set oom_score_adj", None, "openat", errno.ENOENT),
+    ),
+    Case(
+        "WRITE",
+        "a value that the kernel does not take",
+        lambda fds: [OomScoreAdj(fds.proc, 1001)],
+        *("set oom_score_adj", None, "write", errno.EINVAL),
+    ),
+    Case(
+        "WRITE",
+        "lower, without CAP_SYS_RESOURCE",
+        lambda fds: [Caps(DEFAULT, DEFAULT), OomScoreAdj(fds.proc, -1000)],
+        *("set oom_score_adj", None, "write", errno.EACCES),
+    ),
+    Case(
         "IDS",
         "without CAP_SETGID",
         plain(Caps(DEFAULT, without("SETGID")), Ids(1000, 1000, (5,))),
@@ -534,10 +554,12 @@ def fds() -> Iterator[Fds]:
         os.write(file, text.encode())
         os.fchmod(file, mode)
         os.close(file)
-    opened = Fds(rootfs, mounts.tmpfs(4096, 0o755), os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
-    yield opened
-    for fd in (opened.rootfs, opened.mount, opened.null):
-        os.close(fd)
+    with ExitStack() as undo:
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        opened = Fds(rootfs, mounts.tmpfs(4096, 0o755), null, mounts.open_proc(undo))
+        yield opened
+        for fd in (opened.rootfs, opened.mount, opened.null):
+            os.close(fd)
 
 
 async def failure_in_child(

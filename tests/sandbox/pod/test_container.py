@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sandbox.linux import native
-from sandbox.linux.ops import Attach, Caps, Exec, Gate, Ids, Mask, Mount, Op, Pivot, Private, ReadOnly, Root, Unshare
-from sandbox.pod.container import BindMount, ContainerSpec, Prepared, compile_container, compile_pod
+from sandbox.linux.ops import (
+    Attach,
+    Caps,
+    Exec,
+    Gate,
+    Ids,
+    Mask,
+    Mount,
+    OomScoreAdj,
+    Op,
+    Pivot,
+    Private,
+    ReadOnly,
+    Root,
+    Unshare,
+)
+from sandbox.pod.container import (
+    BindMount,
+    ContainerSpec,
+    ExecSpec,
+    Prepared,
+    compile_container,
+    compile_exec,
+    compile_pod,
+    placed,
+)
 
 SPEC = ContainerSpec(argv=("app", "-x"), rootfs=Path("/image"), env={"A": "1"}, cwd="/work")
 
@@ -70,3 +95,19 @@ def test_a_pods_own_list_cuts_propagation_before_it_mounts_anything() -> None:
 
 def test_the_program_and_its_environment_end_the_list() -> None:
     assert compiled()[-1] == Exec(("app", "-x"), ("A=1",))
+
+
+def test_a_place_in_the_oom_killers_queue_is_taken_before_anything_else_can_be_done() -> None:
+    """Podmon's own is the last to go: nothing of a container's is to have it any longer than it must."""
+    spec = replace(SPEC, oom_score_adj=1000)
+    ops = compile_container(spec, Prepared(rootfs=10, mounts=(), stdout=11, stderr=12, proc=13))
+    assert place(ops, OomScoreAdj) < place(ops, Gate)
+    assert OomScoreAdj(13, 1000) in ops
+    joining = compile_exec(ExecSpec(("app",), oom_score_adj=-997), init=5, stdio=None, proc=6)
+    assert joining[0] == OomScoreAdj(6, -997)
+    assert compile_pod(hostname="web", root=5, at="/", oom_score_adj=-998, proc=7)[0] == OomScoreAdj(7, -998)
+
+
+def test_who_asks_for_no_place_in_it_has_the_callers() -> None:
+    assert placed(SPEC, 5).oom_score_adj == 5
+    assert placed(replace(SPEC, oom_score_adj=0), 5).oom_score_adj == 0
