@@ -18,6 +18,7 @@ from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError,
 from sandbox.linux import host
 from sandbox.model import Pod
 from sandbox.pod import config, images, lifecycle, planning
+from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
 from sandbox.pod.notebook import now
 from sandbox.pod.paths import make_root
@@ -25,7 +26,7 @@ from sandbox.pod.podmon import Stage
 from sandbox.pod.slices import Slices
 from sandbox.pod.state import Deletion, PodRecord, PodState, new_state
 from sandbox.pod.store import Store, is_uid
-from sandbox.pod.worker import Surroundings, Worker
+from sandbox.pod.worker import Worker
 from sandbox.status import Phase, PodStatus
 
 ADOPTION_TIMEOUT = 5.0  # seconds in which the podmons that still run are to answer; a stopped one holds up no other

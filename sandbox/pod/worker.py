@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, WrongState
-from sandbox.model import Container, Pod
+from sandbox.model import Pod
 from sandbox.pod import ends, lifecycle, planning, report
-from sandbox.pod.config import Config
-from sandbox.pod.leavings import Leavings
+from sandbox.pod.instances import Instances, Surroundings
 from sandbox.pod.notebook import Notebook, now
-from sandbox.pod.paths import log_path
 from sandbox.pod.podmon import Stage
-from sandbox.pod.sandbox import RECORDS, LogTarget, PodSandbox, SandboxContainer
+from sandbox.pod.sandbox import RECORDS, PodSandbox, SandboxContainer
 from sandbox.pod.state import ContainerState, Deletion, Instance, PodRecord, PodState
-from sandbox.pod.store import Store
 from sandbox.pod.tasks import Interrupted, Tasks, unless
 from sandbox.status import PodStatus
 
@@ -38,15 +33,6 @@ _FAILED: dict[type, str] = {
     lifecycle.TearDown: "FailedKillPod",
     lifecycle.Remove: "FailedKillPod",
 }
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a worker needs of its engine: where things stand, how they are set up, and whom to tell."""
-
-    store: Store
-    config: Config
-    warn: Callable[[str], None]
 
 
 class Worker:
@@ -62,7 +48,7 @@ class Worker:
         self._box: PodSandbox | None = None
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
         self._tasks = Tasks()
-        self._leavings = Leavings(self._book, self._store, self._tasks, around.warn)
+        self._instances = Instances(pod, self._book, around, self._tasks, self._ending)
         self._retry = RETRY_FIRST
 
     # ---- what others see and ask ----
@@ -208,7 +194,7 @@ class Worker:
 
     async def _tear_down(self) -> None:
         box, self._box = self._box, None
-        await self._leavings.all_removed()
+        await self._instances.leavings.all_removed()
         if box is not None:
             await box.remove()
         await asyncio.to_thread(self._store.remove_sandbox, self.record.uid)
@@ -224,94 +210,10 @@ class Worker:
         self.removed = True
         self._book.become(replace(self.state, sandbox=False))
 
-    # ---- containers ----
-
     async def _start(self, start: lifecycle.Start) -> None:
-        asked = next(each for each in self.pod.containers if each.name == start.container)
-        await self._leavings.removed(start.container)
-        box = self._box
-        if box is None:  # it died meanwhile: the next decision knows
-            return
-        before = self.state.container(start.container)
-        fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off)
-        assert fresh.instance is not None
-        self._book.write(self.state.with_container(fresh))
-        try:
-            made = await unless(self._ending, self._make(box, asked, fresh.instance))
-        except Interrupted:
-            self._book.note(self.state.with_container(before))
-        except asyncio.CancelledError:
-            # The engine ends.  What is made is for the next to start; what is not was undone, and is no failure.
-            known = box.containers.get(start.container)
-            if known is None or known.id != fresh.instance.id:
-                self._book.note(self.state.with_container(before))
-            raise
-        except (SandboxError, OSError) as error:
-            self._note_start_error(fresh, error)
-        else:
-            await self._finish_start(made)
-
-    async def _finish_start(self, made: SandboxContainer) -> None:
-        """Run the program of an instance that is made, or half made by an engine that was killed."""
-        known = self.state.container(made.name)
-        try:
-            await unless(self._ending, made.start())
-        except Interrupted:
-            made.kill()  # its end is noted as any other
-            self._tasks.start(self._watch(made))
-        except (SandboxError, OSError) as error:
-            self._note_start_error(known, error)
-        else:
-            self._note_started(made)
-
-    async def _make(self, box: PodSandbox, asked: Container, instance: Instance) -> SandboxContainer:
-        directory = self._store.directory(self.record.uid)
-        spec = planning.container_spec(self.pod, asked, directory, self._store.images)
-        self._store.remove_old_logs(self.record, asked.name, instance.attempt)
-        config = self._around.config
-        logs = self._store.logs(self.record) / asked.name
-        log = LogTarget(
-            logs, log_path(logs, instance.attempt).name, config.container_log_max_size, config.container_log_max_files
-        )
-        return await box.create_container(asked.name, spec, identity=instance.id, log=log)
-
-    def _note_started(self, made: SandboxContainer) -> None:
-        """It runs; and from now on its end is waited for."""
-        known = self.state.container(made.name).started(made.started or now())
-        state = self.state.with_container(known)
-        state = state.with_event(now(), "Created", f"Created container: {made.name}", container=made.name)
-        self._book.note(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
-        self._tasks.start(self._watch(made))
-
-    def _note_start_error(self, known: ContainerState, error: SandboxError | OSError) -> None:
-        """It could not be started: an end like any other, unless it was podmon that died (see _watch_sandbox)."""
-        assert known.instance is not None
-        if self._box is None or not self._box.alive:
-            return
-        end = ends.by_failure(known.instance, error, now())
-        ended = known.with_end(end)
-        state = self.state.with_container(ended)
-        state = state.with_event(now(), "Failed", f"Error: {end.message}", container=known.name, warning=True)
-        self._book.note(report.with_back_off(self.pod, self.record, state, ended, self._limit))
-        self._leavings.remove(known.name, known.instance)
-
-    async def _watch(self, made: SandboxContainer) -> None:
-        """Note the end of an instance that runs, and remove what it left."""
-        await made.ended()
-        if self._box is None or not self._box.alive:
-            return  # it is podmon that died: see _watch_sandbox
-        self._note_end(made)
-
-    def _note_end(self, made: SandboxContainer) -> None:
-        known = self.state.container(made.name)
-        assert known.instance is not None
-        if made.exit is None:
-            self._note_start_error(known, made.failure or SandboxError("it ended before its program ran"))
-            return
-        ended = known.with_end(ends.by_exit(known.instance, made.exit))
-        state = self.state.with_container(ended)
-        self._book.note(report.with_back_off(self.pod, self.record, state, ended, self._limit))
-        self._leavings.remove(made.name, known.instance, made)
+        await self._instances.leavings.removed(start.container)
+        if self._box is not None:  # or it died meanwhile: the next decision knows
+            await self._instances.start(self._box, start)
 
     # ---- the end ----
 
@@ -362,24 +264,7 @@ class Worker:
             return
         self._tasks.start(self._watch_sandbox(self._box))
         for each in begun:
-            made = self._box.containers.get(each.name)
-            if each.runs:
-                self._adopt(each, made)
-            elif each.instance:  # whoever noted its end may have come no further
-                self._leavings.remove(each.name, each.instance, made if made and made.stage is Stage.ENDED else None)
-
-    def _adopt(self, known: ContainerState, made: SandboxContainer | None) -> None:
-        if made is None:  # the engine was killed before it asked podmon for it
-            assert known.instance is not None
-            self._book.note(self.state.with_container(known.dropped()))
-            self._leavings.remove(known.name, known.instance)
-        elif made.stage is Stage.ENDED:
-            self._note_end(made)
-        elif made.stage is Stage.RUNNING:
-            self._book.note(self.state.with_container(known.started(made.started or now())))
-            self._tasks.start(self._watch(made))
-        else:
-            self._tasks.start(self._finish_start(made))
+            self._instances.adopt(self._box, each)
 
     def _buried(self, known: ContainerState, instance: Instance) -> ContainerState:
         directory = self._store.sandbox_directory(self.record.uid)

@@ -19,11 +19,12 @@ from sandbox.errors import NotFound, SandboxError, WrongState
 from sandbox.model import RestartPolicy
 from sandbox.pod import worker as module
 from sandbox.pod.config import Config
+from sandbox.pod.instances import Surroundings
 from sandbox.pod.paths import make_root
 from sandbox.pod.podmon import Stage
 from sandbox.pod.state import ContainerState, Deletion, PodState, new_state
 from sandbox.pod.store import Store
-from sandbox.pod.worker import Surroundings, Worker
+from sandbox.pod.worker import Worker
 from sandbox.status import ExitStatus
 from tests.sandbox.pod.values import IDENTITY, NOON, UID, a_pod, a_record, a_state, ended, making, running
 
@@ -435,7 +436,7 @@ def test_what_a_killed_engine_had_noted_as_ended_is_tidied_up_by_the_next(world:
         layer = world.store.sandbox_directory(UID) / "containers" / IDENTITY / "upper"
         layer.mkdir(parents=True)
         await worker.adopt()
-        await worker._leavings.all_removed()
+        await worker._instances.leavings.all_removed()
         assert made.forgotten and not layer.exists()
         assert world.slices.removed == [f"{IDENTITY}.scope"]
         await worker._tasks.end()

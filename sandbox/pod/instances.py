@@ -1,0 +1,159 @@
+"""The instances of a pod's containers: each is made, started and seen to its end, and each step is noted on disk.
+
+An instance is written down before podmon is asked for it, and its end before podmon forgets it.  When to begin one is
+not decided here, see sandbox.pod.lifecycle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sandbox.errors import SandboxError
+from sandbox.model import Container, Pod
+from sandbox.pod import ends, lifecycle, planning, report
+from sandbox.pod.config import Config
+from sandbox.pod.leavings import Leavings
+from sandbox.pod.notebook import Notebook, now
+from sandbox.pod.paths import log_path
+from sandbox.pod.podmon import Stage
+from sandbox.pod.sandbox import LogTarget, PodSandbox, SandboxContainer
+from sandbox.pod.state import ContainerState, Instance, PodState
+from sandbox.pod.store import Store
+from sandbox.pod.tasks import Interrupted, Tasks, unless
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the keepers of a pod need of its engine: where things stand, how they are set up, and whom to tell."""
+
+    store: Store
+    config: Config
+    warn: Callable[[str], None]
+
+
+class Instances:
+    """Those of one pod.  A start under way is given up as soon as `ending` is set: the pod is to end."""
+
+    def __init__(self, pod: Pod, book: Notebook, around: Surroundings, tasks: Tasks, ending: asyncio.Event) -> None:
+        self.leavings = Leavings(book, around.store, tasks, around.warn)
+        self._pod = pod
+        self._book = book
+        self._around = around
+        self._tasks = tasks
+        self._ending = ending
+
+    # ---- their start ----
+
+    async def start(self, box: PodSandbox, start: lifecycle.Start) -> None:
+        """Make the container's next instance in the sandbox and run its program."""
+        asked = next(each for each in self._pod.containers if each.name == start.container)
+        before = self._book.state.container(start.container)
+        fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off)
+        assert fresh.instance is not None
+        self._book.write(self._book.state.with_container(fresh))
+        try:
+            made = await unless(self._ending, self._make(box, asked, fresh.instance))
+        except Interrupted:
+            self._book.note(self._book.state.with_container(before))
+        except asyncio.CancelledError:
+            # The engine ends.  What is made is for the next to start; what is not was undone, and is no failure.
+            known = box.containers.get(start.container)
+            if known is None or known.id != fresh.instance.id:
+                self._book.note(self._book.state.with_container(before))
+            raise
+        except (SandboxError, OSError) as error:
+            self._note_start_error(box, fresh, error)
+        else:
+            await self._finish_start(box, made)
+
+    async def _make(self, box: PodSandbox, asked: Container, instance: Instance) -> SandboxContainer:
+        store, record, config = self._around.store, self._book.record, self._around.config
+        spec = planning.container_spec(self._pod, asked, store.directory(record.uid), store.images)
+        store.remove_old_logs(record, asked.name, instance.attempt)
+        logs = store.logs(record) / asked.name
+        log = LogTarget(
+            logs, log_path(logs, instance.attempt).name, config.container_log_max_size, config.container_log_max_files
+        )
+        return await box.create_container(asked.name, spec, identity=instance.id, log=log)
+
+    async def _finish_start(self, box: PodSandbox, made: SandboxContainer) -> None:
+        """Run the program of an instance that is made, or half made by an engine that was killed."""
+        known = self._book.state.container(made.name)
+        try:
+            await unless(self._ending, made.start())
+        except Interrupted:
+            made.kill()  # its end is noted as any other
+            self._tasks.start(self._watch(box, made))
+        except (SandboxError, OSError) as error:
+            self._note_start_error(box, known, error)
+        else:
+            self._note_started(box, made)
+
+    def _note_started(self, box: PodSandbox, made: SandboxContainer) -> None:
+        """It runs; and from now on its end is waited for."""
+        known = self._book.state.container(made.name).started(made.started or now())
+        state = self._book.state.with_container(known)
+        state = state.with_event(now(), "Created", f"Created container: {made.name}", container=made.name)
+        self._book.note(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
+        self._tasks.start(self._watch(box, made))
+
+    # ---- their end ----
+
+    def _note_start_error(self, box: PodSandbox, known: ContainerState, error: SandboxError | OSError) -> None:
+        """It could not be started: an end like any other, unless it was podmon that died (see Worker)."""
+        assert known.instance is not None
+        if not box.alive:
+            return
+        end = ends.by_failure(known.instance, error, now())
+        ended = known.with_end(end)
+        state = self._book.state.with_container(ended)
+        state = state.with_event(now(), "Failed", f"Error: {end.message}", container=known.name, warning=True)
+        self._note_end_of(ended, state)
+        self.leavings.remove(known.name, known.instance)
+
+    async def _watch(self, box: PodSandbox, made: SandboxContainer) -> None:
+        """Note the end of an instance that runs, and remove what it left."""
+        await made.ended()
+        if box.alive:  # or it is podmon that died: see Worker
+            self._note_end(box, made)
+
+    def _note_end(self, box: PodSandbox, made: SandboxContainer) -> None:
+        known = self._book.state.container(made.name)
+        assert known.instance is not None
+        if made.exit is None:
+            self._note_start_error(box, known, made.failure or SandboxError("it ended before its program ran"))
+            return
+        ended = known.with_end(ends.by_exit(known.instance, made.exit))
+        self._note_end_of(ended, self._book.state.with_container(ended))
+        self.leavings.remove(made.name, known.instance, made)
+
+    def _note_end_of(self, ended: ContainerState, state: PodState) -> None:
+        limit = self._around.config.max_container_restart_period
+        self._book.note(report.with_back_off(self._pod, self._book.record, state, ended, limit))
+
+    # ---- adoption ----
+
+    def adopt(self, box: PodSandbox, known: ContainerState) -> None:
+        """Go on with the container's instance, begun by an engine that is no more, as podmon knows it."""
+        made = box.containers.get(known.name)
+        if known.runs:
+            self._adopt_running(box, known, made)
+        elif known.instance:  # whoever noted its end may have come no further
+            over = made if made and made.stage is Stage.ENDED else None
+            self.leavings.remove(known.name, known.instance, over)
+
+    def _adopt_running(self, box: PodSandbox, known: ContainerState, made: SandboxContainer | None) -> None:
+        if made is None:  # the engine was killed before it asked podmon for it
+            assert known.instance is not None
+            self._book.note(self._book.state.with_container(known.dropped()))
+            self.leavings.remove(known.name, known.instance)
+        elif made.stage is Stage.ENDED:
+            self._note_end(box, made)
+        elif made.stage is Stage.RUNNING:
+            self._book.note(self._book.state.with_container(known.started(made.started or now())))
+            self._tasks.start(self._watch(box, made))
+        else:
+            self._tasks.start(self._finish_start(box, made))
