@@ -25,8 +25,12 @@ _SHOWN = 128  # characters of somebody else's text that a message quotes
 
 def shown(text: str) -> str:
     """`text` on one line, printable, and not too long: a manifest's words must neither colour nor flood a terminal."""
-    short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in short)
+    return printable(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def printable(text: str) -> str:
+    """`text` on one line, and nothing in it that steers a terminal."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def quoted(text: str) -> str:
@@ -59,10 +63,12 @@ class Finding:
     column: int  # 1-based
     field: str  # "spec.containers[0].image"; "" for the whole document
     message: str
+    warning: bool = False  # the manifest is accepted all the same
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}: "
-        return where + (f"{self.field}: {self.message}" if self.field else self.message)
+        message = f"warning: {self.message}" if self.warning else self.message
+        return where + (f"{self.field}: {message}" if self.field else message)
 
 
 class ManifestError(SandboxError, ValueError):

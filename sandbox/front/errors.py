@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError
+from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, printable
 
 # What kubectl's users know by heart.
 _FROM_SERVER = {NotFound: "Error from server (NotFound)", AlreadyExists: "Error from server (AlreadyExists)"}
@@ -41,8 +41,7 @@ def print_error(error: SandboxError | OSError, *, subject: str = "") -> None:
     if hint:
         lines.append(f"hint: {hint}")
     # Names and paths in a message are a manifest's or the disk's: none of them may steer the terminal.
-    safe = ("".join(char if char.isprintable() else repr(char)[1:-1] for char in line) for line in lines)
-    say("\n".join(safe))
+    say("\n".join(map(printable, lines)))
 
 
 def _lines(error: SandboxError | OSError, subject: str) -> list[str]:

@@ -102,6 +102,12 @@ def _agent(options: Options) -> int:
     return serving.agent(options.root)
 
 
+def _check(options: Options) -> int:
+    from sandbox.front.check import check
+
+    return check(options.files)
+
+
 def _info(options: Options) -> int:
     from sandbox.front.info import info
 
@@ -248,6 +254,12 @@ VERBS: tuple[Verb, ...] = (
             switch("--now", help="leave those to the next engine"),
             argument("--background", type=int, help=SUPPRESS),  # how connection.start_engine calls us
         ),
+    ),
+    Verb(
+        "check",
+        "say all that is wrong with manifests, and run nothing",
+        _check,
+        (argument("files", nargs="+", metavar="FILE", help='a manifest in YAML or JSON; "-" is stdin'),),
     ),
     Verb("info", "what this host can do, and the cure for what it cannot", _info),
     Verb("version", "print the version", _version),

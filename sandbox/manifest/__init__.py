@@ -8,10 +8,9 @@ kinds of field in `fields` and the `rules` for strings; `wording` has what findi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sandbox.errors import ManifestError
+from sandbox.errors import Finding, ManifestError
 from sandbox.manifest import tree, wording
 from sandbox.manifest.claim import CLAIM
 from sandbox.manifest.cursor import Cursor, Report
@@ -20,17 +19,17 @@ from sandbox.manifest.pod import POD
 from sandbox.manifest.tree import MAX_BYTES, Node, Place, Unreadable
 from sandbox.model import PersistentVolumeClaim, Pod
 
-__all__ = ["MAX_BYTES", "Document", "Object", "documents", "from_dict", "load", "object_from_dict"]
+__all__ = ["MAX_BYTES", "Document", "Object", "check", "documents", "from_dict", "load", "object_from_dict"]
 
 Object = Pod | PersistentVolumeClaim
 T = TypeVar("T", Pod, PersistentVolumeClaim)
+Kinds = Mapping[str, Record[Any]]
 
 # A new kind is a class of sandbox.model called as the kind is, a module with its table, and a row here.
-_KINDS: Mapping[str, Record[Any]] = {"Pod": POD, "PersistentVolumeClaim": CLAIM}
+_KINDS: Kinds = {"Pod": POD, "PersistentVolumeClaim": CLAIM}
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """An object, and the manifest that it was read from as it was written: plain dicts, lists and scalars."""
 
     object: Object
@@ -45,29 +44,48 @@ def load(text: str | bytes, *, file: str = "<text>") -> tuple[Object, ...]:
     return tuple(document.object for document in documents(text, file=file))
 
 
-def documents(text: str | bytes, *, file: str = "<text>") -> tuple[Document, ...]:
-    """As `load`, each object with its manifest."""
-    found = _load(file, _KINDS, lambda refuse: tree.documents(text, refuse))
+def documents(
+    text: str | bytes, *, file: str = "<text>", warn: Callable[[Finding], None] = lambda _: None
+) -> tuple[Document, ...]:
+    """As `load`, each object with its manifest.  `warn` is told of what is accepted and has no effect."""
+    report, found = _read(file, _KINDS, lambda refuse: tree.documents(text, refuse))
+    _accept(report, warn)
     return tuple(Document(made, tree.to_python(node)) for made, node in found)
 
 
-def from_dict(manifest: Mapping[str, object], *, file: str = "<dict>") -> Pod:
+def check(text: str | bytes, *, file: str = "<text>") -> tuple[tuple[Finding, ...], tuple[Object, ...]]:
+    """Every finding of a text, warnings included, in its order; and its objects, none of them where one is refused."""
+    report, found = _read(file, _KINDS, lambda refuse: tree.documents(text, refuse))
+    findings = sorted((*report.findings(), *report.warnings()), key=lambda finding: (finding.line, finding.column))
+    return tuple(findings), () if len(report) else tuple(made for made, _ in found)
+
+
+def from_dict(
+    manifest: Mapping[str, object], *, file: str = "<dict>", warn: Callable[[Finding], None] = lambda _: None
+) -> Pod:
     """The pod of one already parsed manifest; findings have line 0.  Raises ManifestError."""
-    return object_from_dict(manifest, Pod, file=file)
+    return object_from_dict(manifest, Pod, file=file, warn=warn)
 
 
-def object_from_dict(manifest: Mapping[str, object], kind: type[T], *, file: str = "<dict>") -> T:
+def object_from_dict(
+    manifest: Mapping[str, object],
+    kind: type[T],
+    *,
+    file: str = "<dict>",
+    warn: Callable[[Finding], None] = lambda _: None,
+) -> T:
     """As `from_dict`, for an object of any kind, which it has to be."""
     kinds = {kind.__name__: _KINDS[kind.__name__]}
-    ((made, _),) = _load(file, kinds, lambda refuse: iter([tree.from_python(manifest, refuse)]))
+    report, found = _read(file, kinds, lambda refuse: iter([tree.from_python(manifest, refuse)]))
+    _accept(report, warn)
+    ((made, _),) = found
     assert isinstance(made, kind)
     return made
 
 
-Kinds = Mapping[str, Record[Any]]
-
-
-def _load(file: str, kinds: Kinds, read: Callable[[tree.Refuse], Iterator[Node]]) -> tuple[tuple[Object, Node], ...]:
+def _read(
+    file: str, kinds: Kinds, read: Callable[[tree.Refuse], Iterator[Node]]
+) -> tuple[Report, list[tuple[Object, Node]]]:
     report = Report(file)
     found: list[tuple[Object, Node]] = []
     try:
@@ -76,9 +94,14 @@ def _load(file: str, kinds: Kinds, read: Callable[[tree.Refuse], Iterator[Node]]
             report.add(Place(1, 1), "", "no object in it")
     except Unreadable as unreadable:
         report.end(unreadable)
+    return report, found
+
+
+def _accept(report: Report, warn: Callable[[Finding], None]) -> None:
     if len(report):
         raise ManifestError(report.findings())
-    return tuple(found)
+    for finding in report.warnings():
+        warn(finding)
 
 
 def _objects(nodes: Iterable[Node], kinds: Kinds, report: Report) -> Iterator[tuple[Object, Node]]:
@@ -104,15 +127,15 @@ def _unfolded(nodes: Iterable[Node], report: Report) -> Iterator[Node]:
 
 
 def _table(document: Cursor, kinds: Kinds) -> tuple[str, Record[Any]]:
-    """The document's kind, and the table for it; a document that names none is taken for a Pod.
+    """The document's kind, and the table for it; one that names none is held against the first, which says so.
 
     Of a kind that is none of them nothing else is looked at: its fields mean other things.
     """
-    name = document.text("kind") or "Pod"
-    kind = document.field("kind")
-    if name not in kinds:
-        (kind or document).refuse(wording.unsupported(name, kinds))
+    name, kind = document.text("kind"), document.field("kind")
+    if kind and name and name not in kinds:
+        kind.refuse(wording.unsupported(name, kinds))
         raise Refused
+    name = name or next(iter(kinds))
     return name, kinds[name]
 
 

@@ -18,12 +18,18 @@ class Report:
     def __init__(self, file: str) -> None:
         self._file = file
         self._findings: list[Finding] = []
+        self._warnings: list[Finding] = []
 
     def add(self, place: Place, field: str, message: str) -> None:
         """Note a finding.  Raises Unreadable when there are too many to go on."""
         if len(self._findings) >= MAX_FINDINGS:
             raise Unreadable(place, f"more than {MAX_FINDINGS} findings, the rest of the text was not checked")
         self._note(place, field, message)
+
+    def warn(self, place: Place, field: str, message: str) -> None:
+        """Note what is accepted and has no effect.  Of too many the rest is not noted."""
+        if len(self._warnings) < MAX_FINDINGS:
+            self._warnings.append(Finding(self._file, place.line, place.column, field, message, warning=True))
 
     def end(self, unreadable: Unreadable) -> None:
         """Note the finding that ended the reading."""
@@ -33,11 +39,20 @@ class Report:
         self._findings.append(Finding(self._file, place.line, place.column, field, message))
 
     def findings(self) -> tuple[Finding, ...]:
-        """All of them, in the order of the text."""
-        return tuple(sorted(self._findings, key=lambda finding: (finding.line, finding.column)))
+        """All that is wrong, in the order of the text."""
+        return _in_order(self._findings)
+
+    def warnings(self) -> tuple[Finding, ...]:
+        """All warnings, in the order of the text."""
+        return _in_order(self._warnings)
 
     def __len__(self) -> int:
+        """How many things are wrong."""
         return len(self._findings)
+
+
+def _in_order(findings: list[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: (finding.line, finding.column)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +69,9 @@ class Cursor:
 
     def refuse(self, message: str, *, at: Place | None = None, path: str | None = None) -> None:
         self.report.add(at or self.node.place, self.path if path is None else path, message)
+
+    def warn(self, message: str) -> None:
+        self.report.warn(self.named, self.path, message)
 
     def fields(self) -> Iterator[tuple[str, Cursor]]:
         """The fields of a mapping, with their names; nothing for another kind of node."""

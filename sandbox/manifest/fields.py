@@ -1,5 +1,5 @@
 """The kinds of field a manifest is made of, as small values that read a tree: Text, Whole, Amount, Flag, Choice,
-TextMap, ListOf, Record.
+TextMap, ListOf, Tree, Record.
 
 A manifest's tables (sandbox.manifest.pod) are built from these and say nothing about reading.  What is wrong goes to
 the report, and reading goes on with the next sibling, so that every finding of a manifest is there at once.  Where no
@@ -9,6 +9,7 @@ is never built from parts of which anything was reported.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -87,12 +88,23 @@ class Text(Type[str]):
         return text
 
 
+class Tree(Type[object]):
+    """An object whose fields are nobody's business here."""
+
+    called = "an object"
+
+    def read(self, at: Cursor) -> object:
+        if not isinstance(at.node.value, Mapping):
+            raise self.refuse_type(at)
+        return at.node.value
+
+
 class Whole(Type[int]):
     """A 64-bit integer, not below `minimum`; 30.0 is one, as Kubernetes reads YAML, 1.5 is not."""
 
     called = "an integer"
 
-    def __init__(self, *, minimum: int) -> None:
+    def __init__(self, *, minimum: int = -(2**63)) -> None:
         self._minimum = minimum
 
     def read(self, at: Cursor) -> int:
@@ -240,7 +252,8 @@ class Record(Type[T]):
 
     `fields` are the implemented ones; `known` are the names of all others that Kubernetes has, which are refused by
     name unless they hold one of the values in `idle`: what tools write out although it says nothing.  `ignored` are
-    those that the API server sets itself, whatever a manifest says.
+    those that the API server sets itself, whatever a manifest says.  `moot` are fields without meaning on one machine,
+    by the reason: they are read, so that they are right, and named in a warning.
     """
 
     called = "an object"
@@ -252,6 +265,7 @@ class Record(Type[T]):
         known: str = "",
         ignored: str = "",
         idle: Mapping[str, tuple[object, ...]] | None = None,
+        moot: Mapping[str, tuple[Field, ...]] | None = None,
         rules: tuple[Callable[[Cursor], None], ...] = (),
     ) -> None:
         self._build = build
@@ -259,7 +273,10 @@ class Record(Type[T]):
         self.known = frozenset(known.split())
         self.ignored = frozenset(ignored.split())
         self._idle = idle or {}
+        self.moot = {field.name: (field, why) for why, group in (moot or {}).items() for field in group}
         self._rules = rules
+        # Every field that Kubernetes has here.
+        self.names = self.known | self.ignored | self.moot.keys() | {field.name for field in fields}
 
     def read(self, at: Cursor) -> T:
         if not isinstance(at.node.value, Mapping):
@@ -274,20 +291,26 @@ class Record(Type[T]):
                 values.update(self._value(at, field))
             except Refused:
                 continue
+        self._warn_of_moot(at)
         if len(at.report) > before:
             raise Refused
         return self._build(**values)
 
     def _refuse_strangers(self, at: Cursor) -> None:
-        implemented = {field.name for field in self.fields}
         for name, field in at.fields():
-            if name in implemented or name in self.ignored:
+            if name not in self.names:
+                field.refuse(wording.unknown_field(name, sorted(self.names)), at=field.named)
+            elif name not in self.known:
                 continue
-            if name not in self.known:
-                candidates = sorted(implemented | self.known | self.ignored)
-                field.refuse(wording.unknown_field(name, candidates), at=field.named)
             elif field.node.value is not None and field.node.value not in self._idle.get(name, ()):
                 field.refuse(wording.not_implemented(name), at=field.named)
+
+    def _warn_of_moot(self, at: Cursor) -> None:
+        for name, (field, why) in self.moot.items():
+            there = at.field(name)
+            with contextlib.suppress(Refused):
+                if there and self._value(at, field) and there.node.value not in self._idle.get(name, ()):
+                    there.warn(wording.no_effect(why))
 
     def _value(self, at: Cursor, field: Field) -> dict[str, Any]:
         there = at.field(field.name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sandbox import model
 from sandbox.errors import quoted
-from sandbox.manifest import rules, wording
+from sandbox.manifest import moot, rules, wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Text, Whole
 from sandbox.manifest.metadata import METADATA
@@ -107,20 +107,18 @@ SPEC: Record[dict[str, Any]] = Record(
     Field("hostIPC", Flag()),
     Field("volumes", ListOf(VOLUME, _unique("name"))),
     known="""
-        activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks
-        ephemeralContainers evictionResponders hostAliases hostUsers hostnameOverride imagePullSecrets
-        initContainers nodeSelector os overhead preemptionPolicy priority priorityClassName readinessGates
-        resourceClaims resources runtimeClassName schedulerName schedulingGates schedulingGroup securityContext
-        serviceAccount serviceAccountName setHostnameAsFQDN subdomain tolerations topologySpreadConstraints
+        activeDeadlineSeconds dnsConfig dnsPolicy ephemeralContainers evictionResponders hostAliases hostUsers
+        hostnameOverride imagePullSecrets initContainers os overhead readinessGates resourceClaims resources
+        runtimeClassName schedulingGates schedulingGroup securityContext setHostnameAsFQDN subdomain
     """,
     ignored="nodeName",  # there is one node
     idle={
         "dnsPolicy": ("ClusterFirst",),
         "securityContext": ({},),
         "resources": ({},),
-        "enableServiceLinks": (True,),
-        "schedulerName": ("default-scheduler",),
+        **moot.IDLE,
     },
+    moot=moot.OF_SPEC,
     rules=(_mounts_name_volumes, _one_pid_namespace),
 )
 

@@ -52,6 +52,10 @@ def not_implemented(field: str) -> str:
     return f"field {quoted(field)} is known but not implemented yet"
 
 
+def no_effect(why: str) -> str:
+    return f"has no effect here: {why}"
+
+
 def unknown_field(field: str, candidates: Iterable[str]) -> str:
     """Names the candidate that was probably meant, when one is near."""
     by_lower = {name.lower(): name for name in candidates}
