@@ -10,7 +10,7 @@ from sandbox.front.errors import print_error
 
 
 def check(names: Sequence[str]) -> int:
-    """Print every finding of the files, a line each, and the objects of those that are accepted.  1 where one is not."""
+    """Print every finding of the files, a line each, and the objects of those accepted.  1 where one is not."""
     wrong = [_check(name) for name in dict.fromkeys(names)]
     return int(any(wrong))
 

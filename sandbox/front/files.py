@@ -14,7 +14,6 @@ from sandbox.front.errors import print_warning
 from sandbox.model import PersistentVolumeClaim, Pod
 
 
-
 @dataclass(frozen=True)
 class Contents:
     """What a manifest file holds, each object with its document."""

@@ -98,9 +98,10 @@ def _has_begun(status: PodStatus) -> bool:
         is_over(status)
         or bool(status.unschedulable)
         or all(
-        each.restart_count or each.last_state or isinstance(each.state, Running | Terminated)
-        for each in status.containers
-    ))
+            each.restart_count or each.last_state or isinstance(each.state, Running | Terminated)
+            for each in status.containers
+        )
+    )
 
 
 def _wait_ready(client: Client, pods: Sequence[Pod], uids: Sequence[str], seconds: float) -> None:

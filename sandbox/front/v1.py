@@ -171,6 +171,10 @@ def _from_volume(volume: model.Volume) -> V1:
 
 def _status(status: PodStatus) -> V1:
     on_node = status.start_time is not None
+    if status.unschedulable:
+        # What kubelet has not seen has no containers yet, as little as one that the scheduler found no node for.
+        waits = _condition("PodScheduled", False, since=None, reason="Unschedulable", message=status.unschedulable)
+        return {"phase": str(status.phase), "conditions": [waits], "qosClass": QOS_CLASS}
     own = (HOST_IP,) if on_node and status.pod.host_network else ()
     ips = [{"ip": ip} for ip in status.pod_ips or own]
     return _present(

@@ -104,8 +104,9 @@ class Client:
         return codec.decode(tuple[ClaimStatus, ...], self._ask("claims"))
 
     def remove_claim(self, namespace: str, name: str) -> None:
-        """Remove a claim and its data.  Raises NotFound, and WrongState where a pod uses it."""
-        self._ask("remove_claim", namespace=namespace, name=name)
+        """Remove a claim and its data, and wait for it.  Raises NotFound, and WrongState where a pod uses it."""
+        uid = self._ask("find_claim", namespace=namespace, name=name)
+        self._ask("remove_claim", uid=uid)
 
     # ---- pods ----
 

@@ -71,7 +71,7 @@ class Instances:
 
     async def _make(self, box: PodSandbox, asked: Container, instance: Instance) -> SandboxContainer:
         store, record, config = self._around.store, self._book.record, self._around.config
-        spec = planning.container_spec(self._pod, asked, store.directory(record.uid), store.images)
+        spec = planning.container_spec(self._pod, asked, store.directory(record.uid), store.images, store.claims)
         store.remove_old_logs(record, asked.name, instance.attempt)
         logs = store.logs(record) / asked.name
         log = LogTarget(

@@ -13,6 +13,7 @@ from sandbox.expand import argv, environment
 from sandbox.linux import native
 from sandbox.model import Container, Pod
 from sandbox.pod import images, volumes
+from sandbox.pod.claims import Claims
 from sandbox.pod.container import ContainerSpec, Sharing
 from sandbox.pod.images import Image
 
@@ -71,17 +72,17 @@ def container_env(pod: Pod, container: Container, image: Image) -> dict[str, str
     return {**image.env, "HOSTNAME": hostname(pod), "HOME": "/root", **term, **environment(container.env)}
 
 
-def container_spec(pod: Pod, container: Container, directory: Path, image_store: Path) -> ContainerSpec:
+def container_spec(pod: Pod, container: Container, directory: Path, image_store: Path, claims: Claims) -> ContainerSpec:
     """What the container is made of; `directory` is the pod's.  Makes volumes and files of /etc that are missing."""
     image = images.find(container.image, image_store)
     etc = volumes.create_etc(pod, hostname(pod), directory)
-    paths = volumes.create(pod, directory)
+    paths = volumes.create(pod, directory, claims)
     return ContainerSpec(
         argv=program(container, image),
         rootfs=image.rootfs,
         env=container_env(pod, container, image),
         cwd=container.working_dir or image.cwd,
-        mounts=(*etc, *volumes.mounts_of(container, paths)),
+        mounts=(*etc, *volumes.mounts_of(pod, container, paths)),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,
