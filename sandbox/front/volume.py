@@ -50,8 +50,9 @@ class Request:
             raise _usage("ls takes no names")
         if self.what != "ls" and not self.words:
             raise _usage("the name of a claim is missing")
-        if self.what == "create" and len(self.words) > 1:
-            raise _usage(f"one claim at a time, not {len(self.words)}")
+        names = self.names
+        if self.what == "create" and len(names) > 1:
+            raise _usage(f"one claim at a time, not {len(names)}")
         printer(self.output)
 
     @property

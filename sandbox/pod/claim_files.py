@@ -104,7 +104,11 @@ class ClaimFiles:
                 hint="move it away: it is nothing that seedpod made, or cannot be read any more",
             )
         fresh.rename(path)
-        _sync(path.parent)
+        try:
+            _sync(path.parent)
+        except OSError:
+            path.rename(fresh)
+            raise
 
     def write(self, key: Key, record: ClaimRecord) -> None:
         """Note what is asked for now.  Raises OSError; then it is as it was."""

@@ -80,8 +80,10 @@ def create(volume: str, source: HostPath) -> Path:
             _make_directories(path)
         else:
             fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE)
-            os.fchmod(fd, FILE_MODE)
-            os.close(fd)
+            try:
+                os.fchmod(fd, FILE_MODE)
+            finally:
+                os.close(fd)
     return path
 
 
