@@ -1,4 +1,5 @@
-"""What a pod is, for the whole program: plain frozen values, equal when their parts are.
+"""What pods and the other objects of a manifest are, for the whole program: plain frozen values, equal when their
+parts are.
 
 The names are those of the `v1` Pod manifest in Python's spelling, the values are valid (sandbox.manifest saw to
 that) and defaults are filled in.  Nothing here reads, writes, or knows YAML, Linux or an engine.
@@ -82,9 +83,32 @@ class Container:
     tty: bool = False  # stdin, stdout and stderr are one terminal
 
 
+class Medium(StrEnum):
+    """What an emptyDir is kept on."""
+
+    DISK = ""
+    MEMORY = "Memory"
+
+
 @dataclass(frozen=True)
 class EmptyDir:
-    """A directory that is empty when the pod starts and gone when it ends."""
+    """A directory that is empty when the pod starts and gone when it ends; in memory it holds `size_limit` bytes."""
+
+    medium: Medium = Medium.DISK
+    size_limit: Quantity | None = None
+
+
+class HostPathType(StrEnum):
+    """What has to stand at a hostPath, and whether it is made where nothing does."""
+
+    UNCHECKED = ""
+    DIRECTORY_OR_CREATE = "DirectoryOrCreate"
+    DIRECTORY = "Directory"
+    FILE_OR_CREATE = "FileOrCreate"
+    FILE = "File"
+    SOCKET = "Socket"
+    CHAR_DEVICE = "CharDevice"
+    BLOCK_DEVICE = "BlockDevice"
 
 
 @dataclass(frozen=True)
@@ -92,9 +116,18 @@ class HostPath:
     """What stands at the absolute `path` on the host."""
 
     path: str
+    type: HostPathType = HostPathType.UNCHECKED
 
 
-VolumeSource = EmptyDir | HostPath
+@dataclass(frozen=True)
+class ClaimVolume:
+    """The volume of the PersistentVolumeClaim `claim_name` of the pod's namespace."""
+
+    claim_name: str
+    read_only: bool = False
+
+
+VolumeSource = EmptyDir | HostPath | ClaimVolume
 
 
 @dataclass(frozen=True)
@@ -141,6 +174,12 @@ class Pod:
             return QosClass.GUARANTEED
         return QosClass.BURSTABLE
 
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The claims that the pod's volumes name, each once."""
+        sources = (volume.source for volume in self.volumes)
+        return tuple(dict.fromkeys(each.claim_name for each in sources if isinstance(each, ClaimVolume)))
+
 
 def _compute(amounts: Mapping[str, Quantity]) -> dict[str, Decimal]:
     return {name: amounts[name].value for name in ("cpu", "memory") if name in amounts and amounts[name].value}
@@ -152,3 +191,29 @@ def _totals(amounts: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
         for name, amount in each.items():
             totals[name] = totals.get(name, Decimal(0)) + amount
     return totals
+
+
+class AccessMode(StrEnum):
+    """Who may mount a claim's volume; on one machine only the last says something."""
+
+    READ_WRITE_ONCE = "ReadWriteOnce"
+    READ_ONLY_MANY = "ReadOnlyMany"
+    READ_WRITE_MANY = "ReadWriteMany"
+    READ_WRITE_ONCE_POD = "ReadWriteOncePod"  # one pod at a time
+
+
+@dataclass(frozen=True)
+class PersistentVolumeClaim:
+    """A directory that outlives the pods which mount it; `storage` bytes are a request, not a limit.
+
+    A `storage_class_name` or `volume_name` of None leaves it to whoever makes the volume.
+    """
+
+    name: str
+    access_modes: tuple[AccessMode, ...]
+    storage: Quantity
+    namespace: str = "default"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    storage_class_name: str | None = None
+    volume_name: str | None = None

@@ -109,7 +109,7 @@ def _plain(kind: Any, data: Any) -> Any:
         if type(data) is not kind:  # not isinstance: a bool is no number here
             raise TypeError(f"{data!r} is not of type {kind.__name__}")
         return data
-    return kind(data)  # Path, an Enum
+    return kind(data)  # Path, Decimal, an Enum
 
 
 def _decode_fields(kind: Any, data: Any) -> Any:

@@ -71,7 +71,10 @@ class Instances:
 
     async def _make(self, box: PodSandbox, asked: Container, instance: Instance) -> SandboxContainer:
         store, record, config = self._around.store, self._book.record, self._around.config
-        spec = planning.container_spec(self._pod, asked, store.directory(record.uid), store.images, store.slices.means)
+        directory = store.directory(record.uid)
+        spec = planning.container_spec(
+            self._pod, asked, directory, store.images, claims=store.claims, means=store.slices.means
+        )
         store.remove_old_logs(record, asked.name, instance.attempt)
         logs = store.logs(record) / asked.name
         log = LogTarget(

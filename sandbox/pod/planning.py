@@ -15,6 +15,7 @@ from sandbox.expand import argv, environment
 from sandbox.linux import host, native
 from sandbox.model import Container, Pod
 from sandbox.pod import images, resources, volumes
+from sandbox.pod.claims import Claims
 from sandbox.pod.container import ContainerSpec, Sharing
 from sandbox.pod.images import Image
 from sandbox.pod.resources import Means
@@ -92,17 +93,19 @@ def resource_warnings(pod: Pod, why_not: resources.Why) -> Iterator[tuple[str, s
         yield OOM_SCORE_NOT_SET, message
 
 
-def container_spec(pod: Pod, container: Container, directory: Path, image_store: Path, means: Means) -> ContainerSpec:
+def container_spec(
+    pod: Pod, container: Container, directory: Path, image_store: Path, *, claims: Claims, means: Means
+) -> ContainerSpec:
     """What the container is made of; `directory` is the pod's.  Makes volumes and files of /etc that are missing."""
     image = images.find(container.image, image_store)
     etc = volumes.create_etc(pod, hostname(pod), directory)
-    paths = volumes.create(pod, directory)
+    paths = volumes.create(pod, directory, claims)
     return ContainerSpec(
         argv=program(container, image),
         rootfs=image.rootfs,
         env=container_env(pod, container, image),
         cwd=container.working_dir or image.cwd,
-        mounts=(*etc, *volumes.mounts_of(container, paths)),
+        mounts=(*etc, *volumes.mounts_of(pod, container, paths)),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,

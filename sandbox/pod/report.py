@@ -11,6 +11,7 @@ from sandbox.status import CREATING, ContainerStatus, Phase, PodStatus, Running,
 from sandbox.status import ContainerState as Shown
 
 CRASHING = "CrashLoopBackOff"
+NOT_SCHEDULED = "FailedScheduling"  # the reason of the event that says what a pod waits for
 
 
 def status(
@@ -39,7 +40,14 @@ def status(
         start_time=state.started_at,
         sandbox_ready=state.sandbox,
         events=state.events,
+        unschedulable=_unschedulable(state),
     )
+
+
+def _unschedulable(state: PodState) -> str:
+    """What it was last said to wait for, as long as nothing of it was ever made."""
+    said = [event.message for event in state.events if event.reason == NOT_SCHEDULED]
+    return said[-1] if said and state.started_at is None and state.deletion is None else ""
 
 
 def _container(asked: Container, known: ContainerState, state: Shown, last: Terminated | None) -> ContainerStatus:

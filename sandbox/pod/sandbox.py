@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import signal
+import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
@@ -36,6 +37,7 @@ from sandbox.pod.container import (
     placed,
 )
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
+from sandbox.pod.memory import NOTHING, Held, MemoryMount
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.streams import LogTarget, Streams, open_streams, passable
 from sandbox.status import ExitStatus
@@ -44,7 +46,8 @@ __all__ = ["RECORDS", "LogTarget", "PodSandbox", "SandboxContainer"]
 
 RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
 STALL_TIMEOUT = 10.0  # seconds in which an attached client must take something of what waits for it
-POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories
+POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories, and one a memory volume
+POD_ROOT_INODES = 17
 REAPER = 1  # podmon's number for the reaper of a pid namespace that containers share
 
 
@@ -158,19 +161,20 @@ class PodSandbox:
         pod_slice: Cgroup,
         bound: bool = True,
         sharing: Sharing = PRIVATE,
+        memory: Held = NOTHING,
     ) -> PodSandbox:
         """Make the sandbox: podmon in `pod_slice`/podmon.scope, its namespaces, hostname and loopback.
 
         `directory` is the pod's own on disk; `pod_slice` exists and is empty.  A `bound` sandbox ends with this
-        process; any other goes on until it is removed, and `connect` finds it again.  Raises KernelError or SpawnError,
-        and has then removed what it made.
+        process; any other goes on until it is removed, and `connect` finds it again.  `memory` are its volumes that are
+        kept there.  Raises KernelError or SpawnError, and has then removed what it made.
         """
         scope = pod_slice.create_child("podmon.scope")
         with scope.fd() as cgroup:
             podmon = Podmon.launch(cgroup=cgroup, title=name, namespaces=sharing.of_pod)
         box = cls(name, directory, pod_slice, podmon, sharing)
         try:
-            await box._setup(hostname, bound)
+            await box._setup(hostname, bound, memory)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             await box.remove()
             raise
@@ -204,11 +208,11 @@ class PodSandbox:
         """Leave the sandbox to itself (unless it is bound to this process)."""
         self._podmon.detach()
 
-    async def _setup(self, hostname: str, bound: bool) -> None:
+    async def _setup(self, hostname: str, bound: bool, memory: Held) -> None:
         records = self.directory / RECORDS
         records.mkdir(mode=0o700)
         with ExitStack() as fds:
-            root = mounts.tmpfs(POD_ROOT_SIZE, 0o755)
+            root = mounts.tmpfs(POD_ROOT_SIZE, 0o755, inodes=POD_ROOT_INODES + len(memory.volumes))
             fds.callback(os.close, root)
             os.mkdir(POD_ROOTFS.lstrip("/"), dir_fd=root)
             directory = os.open(records, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -225,6 +229,7 @@ class PodSandbox:
                     at=str(self.directory),
                     sharing=self.sharing,
                     shm=shm,
+                    memory=memory,
                     oom_score_adj=max(PODMON_OOM_SCORE_ADJ, host.lowest_oom_score_adj()),
                     proc=mounts.open_proc(fds),
                 ),
@@ -272,6 +277,11 @@ class PodSandbox:
     def pid(self) -> int:
         """podmon's process number on the host."""
         return self._podmon.pid
+
+    @property
+    def pidfd(self) -> int:
+        """podmon's pidfd, which stays the sandbox's."""
+        return self._podmon.pidfd
 
     @property
     def namespaces(self) -> dict[str, Path]:
@@ -365,9 +375,11 @@ class PodSandbox:
         fds.callback(os.close, rootfs)
         attached = []
         for mount in spec.mounts:
+            if isinstance(mount, MemoryMount):
+                continue  # its container finds it in podmon's root
             fd = mounts.bind(mount.source, read_only=mount.read_only)
             fds.callback(os.close, fd)
-            attached.append((mount, fd, not mount.source.is_dir()))
+            attached.append((mount, fd, not stat.S_ISDIR(os.fstat(fd).st_mode)))
         given = {"stdin": streams.stdin, "reaper": self._reaper(), "proc": mounts.open_proc(fds)}
         return Prepared(rootfs, tuple(attached), streams.stdout, streams.stderr, **given)
 
