@@ -41,12 +41,12 @@ from sandbox.linux.ops import (
     Root,
     Session,
     SetNs,
-    Signals,
     Symlink,
     Tty,
     Umask,
     Unshare,
 )
+from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges, compile_program
 
 if TYPE_CHECKING:
     from cgroups import Knobs  # not for those who only join a container: its import would take longer than that
@@ -139,6 +139,7 @@ class ContainerSpec:
     tty: bool = False  # stdin, stdout and stderr are one terminal
     limits: tuple[Knobs, ...] = ()  # of its cgroup
     oom_score_adj: int | None = None  # None: that of the process that asks for it
+    privileges: Privileges = DEFAULT_PRIVILEGES
 
 
 @dataclass(frozen=True)
@@ -284,7 +285,6 @@ def _environment(env: Mapping[str, str], *, terminal: bool) -> tuple[str, ...]:
 
 def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing = PRIVATE) -> list[Op]:
     """The list that makes a container of `spec` and runs its program."""
-    default_caps = security.capability_bits(security.DEFAULT_CAPABILITIES)
     # A mount below another must come after it.
     mounts = sorted(prepared.mounts, key=lambda row: row[0].target.rstrip("/").count("/"))
     into_shared: list[Op] = []
@@ -311,12 +311,12 @@ def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing 
         Gate("START"),
         Chdir(spec.cwd),
         Umask(0o022),
-        Ids(),
         # Everything above needs more than what is left after it.
-        Caps(default_caps, default_caps),
-        Signals(),
-        *([Fork(terminal=spec.tty)] if sharing.pid else []),
-        Exec(spec.argv, _environment(spec.env, terminal=spec.tty)),
+        *compile_program(
+            spec.privileges,
+            Exec(spec.argv, _environment(spec.env, terminal=spec.tty)),
+            fork=Fork(terminal=spec.tty) if sharing.pid else None,
+        ),
     ]
 
 
@@ -328,6 +328,7 @@ class ExecSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
     oom_score_adj: int | None = None  # as a container's
+    privileges: Privileges = DEFAULT_PRIVILEGES
 
 
 def compile_exec(
@@ -345,7 +346,6 @@ def compile_exec(
     up all privileges before `Fork`: in the container's pid namespace nothing appears that could be robbed of any, and
     being podmon's copy it cannot be ptraced before its execve either.
     """
-    caps = security.capability_bits(security.DEFAULT_CAPABILITIES)
     null: list[Op] = []
     given: list[Op] = [Tty(*size)]
     if stdio is not None:
@@ -362,11 +362,11 @@ def compile_exec(
         *given,
         Chdir(spec.cwd),
         Umask(0o022),
-        Ids(),
-        Caps(caps, caps),
-        Signals(),
-        Fork(terminal=stdio is None),
-        Exec(spec.argv, _environment(spec.env, terminal=stdio is None)),
+        *compile_program(
+            spec.privileges,
+            Exec(spec.argv, _environment(spec.env, terminal=stdio is None)),
+            fork=Fork(terminal=stdio is None),
+        ),
     ]
 
 
