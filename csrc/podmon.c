@@ -630,13 +630,13 @@ static int spawn(const struct request *request, const struct sp_spec *spec, stru
 	struct walk walk = { .spec = spec, .fds = request->fds + 1, .root = -1 };
 	int sync[2], cgroup = cgroup_of(request, spec);
 
+	if (spec->cgroup_of)	/* any other cgroup is fresh */
+		task->oom_kills = oom_kills(cgroup);
 	task->outcome = mmap(NULL, sizeof *task->outcome, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (task->outcome == MAP_FAILED) {
 		task->outcome = NULL;
 		return -errno;
 	}
-	if (spec->cgroup_of)	/* any other cgroup is fresh */
-		task->oom_kills = oom_kills(cgroup);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync))
 		return -errno;
 	walk.outcome = task->outcome;

@@ -138,9 +138,9 @@ class ContainerSpec:
     stdin: bool = False  # clients may attach to its stdin; otherwise that is at its end from the start
     stdin_once: bool = False  # the first one's end is the end of it; otherwise it has none
     tty: bool = False  # stdin, stdout and stderr are one terminal
-    privileges: Privileges = DEFAULT_PRIVILEGES
     limits: tuple[Knobs, ...] = ()  # of its cgroup
     oom_score_adj: int | None = None  # None: that of the process that asks for it
+    privileges: Privileges = DEFAULT_PRIVILEGES
 
 
 @dataclass(frozen=True)
@@ -339,8 +339,8 @@ class ExecSpec:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
-    privileges: Privileges = DEFAULT_PRIVILEGES
     oom_score_adj: int | None = None  # as a container's
+    privileges: Privileges = DEFAULT_PRIVILEGES
 
 
 def compile_exec(
