@@ -17,7 +17,7 @@ LAYERS = (
     ("sandbox.pod",),
     ("sandbox.linux",),
     ("sandbox.manifest", "sandbox.expand"),
-    ("sandbox.model", "sandbox.quantity", "sandbox.status", "sandbox.errors"),
+    ("sandbox.model", "sandbox.capabilities", "sandbox.quantity", "sandbox.status", "sandbox.errors"),
 )
 BESIDE = ("cgroups", "rootfs")  # import nothing of ours
 
