@@ -49,8 +49,8 @@ def canonical(written: str) -> str | None:
 def granted(add: Iterable[str], drop: Iterable[str], every: int) -> int:
     """The bits that a container has: of the default ones, with `add` and without `drop`.
 
-    `every` is what ALL means, the capabilities that can be had.  ALL counts first, so that single ones can be taken from
-    it or given beside it; of a capability that is both added and dropped the latter holds.  As containerd has it.
+    `every` is what ALL means, the capabilities that can be had.  ALL counts first, so that single ones can be taken
+    from it or given beside it; of a capability that is both added and dropped the latter holds.  As in containerd.
     """
     added, dropped = set(add), set(drop)
     start = every if ALL in added else bits(DEFAULT)
