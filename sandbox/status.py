@@ -48,6 +48,7 @@ class Waiting:
 
     reason: str  # ContainerCreating, CrashLoopBackOff, …
     message: str = ""
+    hint: str = ""  # what to do about it, where that is known
 
 
 @dataclass(frozen=True)

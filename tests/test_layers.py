@@ -59,7 +59,7 @@ def test_imports_go_one_way(path: Path) -> None:
 DOORS = {
     "sandbox.linux._native": {"sandbox.linux.native"},
     "pyroute2": {"sandbox.linux.network"},
-    "prctl": {"sandbox.linux.host"},
+    "prctl": {"sandbox.linux.privileges"},
     "yaml": {"sandbox.manifest.tree", "sandbox.front.encode"},
     "argparse": {"sandbox.front.arguments"},
     "inotify_simple": {"sandbox.pod.logs"},

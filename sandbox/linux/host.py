@@ -13,18 +13,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import prctl
-
 import cgroups
+from sandbox import capabilities
 from sandbox.errors import KernelError, Unsupported
-from sandbox.linux import network
-from sandbox.linux.security import DEFAULT_CAPABILITIES
+from sandbox.linux import network, privileges
 
 MINIMUM_FILES = 64  # a pod of two containers being made, two clients, Python's own
 MINIMUM_KERNEL = (5, 14)  # cgroup.kill; mount_setattr is from 5.12, close_range's CLOEXEC from 5.11
 
 # What the engine and podmon use themselves, beside what they can only hand on if they have it.
-NEEDED_CAPABILITIES = (*DEFAULT_CAPABILITIES, "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE")
+NEEDED_CAPABILITIES = (*capabilities.DEFAULT, "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE")
 USEFUL_CAPABILITIES = {"SYS_RESOURCE": "rlimits cannot be raised and oom_score_adj not lowered"}
 
 
@@ -38,16 +36,11 @@ class Ability:
     remedy: str | None = None
 
 
-def missing_capabilities(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of `names` (without CAP_) that this process does not have in effect."""
-    return tuple(name for name in names if not getattr(prctl.cap_effective, name.lower()))
-
-
 def require_privileges() -> None:
     """Raises Unsupported where this process cannot make pods at all (SEMANTICS A44)."""
     if os.geteuid() != 0:
         raise Unsupported("running a pod", needs="root", hint="run it with sudo")
-    missing = missing_capabilities(NEEDED_CAPABILITIES)
+    missing = privileges.missing(NEEDED_CAPABILITIES)
     if missing:
         raise Unsupported(
             "running a pod",
@@ -119,11 +112,11 @@ def _namespaces() -> Ability:
 def _capabilities() -> Ability:
     if os.geteuid() != 0:
         return Ability("privileges", f"uid {os.geteuid()}", True, "pods need root: run it with sudo")
-    lost = missing_capabilities(NEEDED_CAPABILITIES)
+    lost = privileges.missing(NEEDED_CAPABILITIES)
     if lost:
         return Ability("privileges", "root without " + " ".join(lost), True, "no pod can run without them")
     for name, meaning in USEFUL_CAPABILITIES.items():
-        if missing_capabilities((name,)):
+        if privileges.missing((name,)):
             return Ability("privileges", f"root without {name}", True, meaning)
     return Ability("privileges", "root, all capabilities needed")
 

@@ -1,12 +1,6 @@
-"""What a container may do and see by default: capabilities, masked and read-only paths, as data."""
+"""What a container sees of the kernel's files by default: masked and read-only paths, as data."""
 
 from __future__ import annotations
-
-from sandbox.capabilities import CAPABILITIES as CAPABILITIES
-from sandbox.capabilities import DEFAULT as DEFAULT_CAPABILITIES
-from sandbox.capabilities import bits as capability_bits
-
-__all__ = ["CAPABILITIES", "DEFAULT_CAPABILITIES", "MASKED_PATHS", "READ_ONLY_PATHS", "capability_bits"]
 
 # Files and directories of the kernel that tell or change what belongs to the whole machine.
 MASKED_PATHS = (

@@ -30,8 +30,6 @@ class _Id(Whole):
 class _Capability(Text):
     """The name of a capability, or ALL.  One that the kernel does not have is a slip: dropped, it would stay."""
 
-    zero = None
-
     def read(self, at: Cursor) -> str:
         written = super().read(at)
         name = capabilities.canonical(written)

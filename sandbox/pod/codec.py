@@ -7,6 +7,7 @@ an older or a newer one wrote.  Pure.
 
 from __future__ import annotations
 
+import base64
 import functools
 import math
 import types
@@ -35,6 +36,14 @@ T = TypeVar("T")
 
 def encode(value: Any) -> Any:
     """`value` in what JSON has: dicts, lists, strings, numbers, booleans and None."""
+    if isinstance(value, Mapping):
+        return {key: encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    return _encode_fields(value) if is_dataclass(value) else _encode_plain(value)
+
+
+def _encode_plain(value: Any) -> Any:
     match value:
         case datetime():
             return value.isoformat()
@@ -42,11 +51,9 @@ def encode(value: Any) -> Any:
             return value.value
         case Path():
             return str(value)
-        case Mapping():
-            return {key: encode(item) for key, item in value.items()}
-        case list() | tuple():
-            return [encode(item) for item in value]
-    return _encode_fields(value) if is_dataclass(value) else value
+        case bytes():
+            return base64.b64encode(value).decode()
+    return value
 
 
 def _encode_fields(value: Any) -> Any:
@@ -95,6 +102,8 @@ def _plain(kind: Any, data: Any) -> Any:
         if moment.tzinfo is None:
             raise ValueError(f"{data} is a time without its zone")
         return moment
+    if kind is bytes:
+        return base64.b64decode(data, validate=True)
     if kind is float:
         if type(data) not in (int, float) or not math.isfinite(data):
             raise TypeError(f"{data!r} is not a number")

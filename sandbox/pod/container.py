@@ -35,6 +35,7 @@ from sandbox.linux.ops import (
     Pivot,
     Private,
     ReadOnly,
+    ReadOnlyRoot,
     Reap,
     Root,
     Session,
@@ -132,6 +133,8 @@ class ContainerSpec:
     stdin_once: bool = False  # the first one's end is the end of it; otherwise it has none
     tty: bool = False  # stdin, stdout and stderr are one terminal
     privileges: Privileges = DEFAULT_PRIVILEGES
+    privileged: bool = False  # it has the host's devices, and the kernel's files unmasked and writable (SEMANTICS A43)
+    read_only_rootfs: bool = False  # but not what is mounted in it
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Prepared:
     """The fds that a container's list needs: each made by the engine, each gone when closed.
 
     Of stdin, stdout and stderr None stands for the container's own /dev/null.  `reaper` is the pidfd of the process 1
-    of the pid namespace that the pod's containers share, if they do.
+    of the pid namespace that the pod's containers share, if they do; `devices` the /dev of a privileged container.
     """
 
     rootfs: int
@@ -148,6 +151,7 @@ class Prepared:
     stderr: int | None
     stdin: int | None = None
     reaper: int | None = None
+    devices: int | None = None
 
 
 def compile_pod(*, hostname: str, root: int, at: str, sharing: Sharing = PRIVATE, shm: int | None = None) -> list[Op]:
@@ -197,31 +201,56 @@ def compile_reaper(*, root: int) -> list[Op]:
     ]
 
 
-# The filesystems that every container has (OCI runtime-spec, config-linux.md, "Default Filesystems").
-DEFAULT_MOUNTS: tuple[Op, ...] = (
-    # Nothing in a container but the bound nodes can be opened as a device: a node that it makes itself is inert
-    # everywhere, as every other mount is nodev.
-    Mount("tmpfs", "/dev", tmpfs_options(64 << 10, 0o755), INERT),
-    *(Bind(f"{POD_DEVICES}/{name}", f"/dev/{name}", _DEVICE, is_file=True) for name in DEVICES),
-    Symlink("/proc/self/fd", "/dev/fd"),
-    Symlink("/proc/self/fd/0", "/dev/stdin"),
-    Symlink("/proc/self/fd/1", "/dev/stdout"),
-    Symlink("/proc/self/fd/2", "/dev/stderr"),
-    # gid 5 is the group tty of every distribution.
-    Mount(
-        "devpts",
-        "/dev/pts",
-        ("newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-        native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC,
-    ),
-    Symlink("pts/ptmx", "/dev/ptmx"),
-    Bind(POD_SHM, "/dev/shm", INERT),
-    # The queues of the pod's IPC namespace.
-    Mount("mqueue", "/dev/mqueue", (), INERT),
-    Mount("sysfs", "/sys", (), INERT | native.MOUNT_ATTR_RDONLY),
-    # From inside the new cgroup namespace: a mount from the first one would reset the host's mount options.
-    Mount("cgroup2", "/sys/fs/cgroup", (), INERT | native.MOUNT_ATTR_RDONLY),
-)
+def _dev(prepared: Prepared) -> list[Op]:
+    """Nothing in a container but the bound nodes can be opened as a device: a node that it makes itself is inert
+    everywhere, as every other mount is nodev.  A privileged one may make and open any."""
+    if prepared.devices is not None:
+        return [Attach(prepared.devices, "/dev", "the host's devices")]
+    return [
+        Mount("tmpfs", "/dev", tmpfs_options(64 << 10, 0o755), INERT),
+        *(Bind(f"{POD_DEVICES}/{name}", f"/dev/{name}", _DEVICE, is_file=True) for name in DEVICES),
+    ]
+
+
+def _filesystems(spec: ContainerSpec, prepared: Prepared) -> list[Op]:
+    """Those that every container has (OCI runtime-spec, config-linux.md, "Default Filesystems")."""
+    kernels = INERT if spec.privileged else INERT | native.MOUNT_ATTR_RDONLY
+    return [
+        *_dev(prepared),
+        Symlink("/proc/self/fd", "/dev/fd"),
+        Symlink("/proc/self/fd/0", "/dev/stdin"),
+        Symlink("/proc/self/fd/1", "/dev/stdout"),
+        Symlink("/proc/self/fd/2", "/dev/stderr"),
+        # gid 5 is the group tty of every distribution.
+        Mount(
+            "devpts",
+            "/dev/pts",
+            ("newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+            native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC,
+        ),
+        Symlink("pts/ptmx", "/dev/ptmx"),
+        Bind(POD_SHM, "/dev/shm", INERT),
+        # The queues of the pod's IPC namespace.
+        Mount("mqueue", "/dev/mqueue", (), INERT),
+        Mount("sysfs", "/sys", (), kernels),
+        # From inside the new cgroup namespace: a mount from the first one would reset the host's mount options.
+        Mount("cgroup2", "/sys/fs/cgroup", (), kernels),
+    ]
+
+
+def _covers(spec: ContainerSpec) -> list[Op]:
+    """What hides and protects the kernel's files that are the whole machine's."""
+    if spec.privileged:
+        return []
+    return [
+        *(ReadOnly(path) for path in security.READ_ONLY_PATHS),
+        *(Mask(path, f"{POD_DEVICES}/null") for path in security.MASKED_PATHS),
+    ]
+
+
+def _sealed(spec: ContainerSpec) -> list[Op]:
+    """The last change to the rootfs, where it is to be read-only; a missing working directory is made before."""
+    return [Chdir(spec.cwd), ReadOnlyRoot()] if spec.read_only_rootfs else []
 
 
 def _proc(sharing: Sharing) -> Op:
@@ -274,13 +303,13 @@ def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing 
         Gate("PREPARE"),
         Root(prepared.rootfs, POD_ROOTFS),
         _proc(sharing),
-        *DEFAULT_MOUNTS,
+        *_filesystems(spec, prepared),
         # Before the volumes, one of which may cover a device with a pipe that nobody writes to.
         *_own_stdio(spec, prepared, sharing),
         *(Attach(fd, mount.target, mount.what, is_file) for mount, fd, is_file in mounts),
         # After all mounts, so that none uncovers what these hide.
-        *(ReadOnly(path) for path in security.READ_ONLY_PATHS),
-        *(Mask(path, f"{POD_DEVICES}/null") for path in security.MASKED_PATHS),
+        *_covers(spec),
+        *_sealed(spec),
         Pivot(),
         *_given_stdio(spec, prepared),
         Gate("START"),
@@ -302,11 +331,11 @@ class ExecSpec:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
-    privileges: Privileges = DEFAULT_PRIVILEGES
 
 
 def compile_exec(
     spec: ExecSpec,
+    privileges: Privileges,
     *,
     init: int,
     stdio: tuple[int | None, int | None, int | None] | None,
@@ -314,10 +343,11 @@ def compile_exec(
 ) -> list[Op]:
     """The list that runs a program in the namespaces of the container whose first process is behind pidfd `init`.
 
-    `stdio` are ends of pipes or sockets made for it, or None for the pod's /dev/null, the container's own being the
-    container's to cover.  No `stdio` at all makes a terminal of `size` (rows, columns).  The process that enters gives
-    up all privileges before `Fork`: in the container's pid namespace nothing appears that could be robbed of any, and
-    being podmon's copy it cannot be ptraced before its execve either.
+    `privileges` are the container's: who joins it is what it is.  `stdio` are ends of pipes or sockets made for it, or
+    None for the pod's /dev/null, the container's own being the container's to cover.  No `stdio` at all makes a
+    terminal of `size` (rows, columns).  The process that enters gives up all privileges before `Fork`: in the
+    container's pid namespace nothing appears that could be robbed of any, and being podmon's copy it cannot be ptraced
+    before its execve either.
     """
     null: list[Op] = []
     given: list[Op] = [Tty(*size)]
@@ -335,7 +365,7 @@ def compile_exec(
         Chdir(spec.cwd),
         Umask(0o022),
         *compile_program(
-            spec.privileges,
+            privileges,
             Exec(spec.argv, _environment(spec.env, terminal=stdio is None)),
             fork=Fork(terminal=stdio is None),
         ),

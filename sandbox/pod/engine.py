@@ -219,4 +219,5 @@ class Engine:
             cwd=asked.working_dir or image.cwd,
             tty=asked.tty,
             stdin=asked.stdin,
+            privileges=made.privileges,
         )

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox.errors import SandboxError
+from sandbox.errors import Hindered, SandboxError
 from sandbox.model import Container, Pod
 from sandbox.pod import ends, lifecycle, planning, report
 from sandbox.pod.config import Config
@@ -20,7 +20,7 @@ from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.paths import log_path
 from sandbox.pod.podmon import Stage
 from sandbox.pod.sandbox import LogTarget, PodSandbox, SandboxContainer
-from sandbox.pod.state import ContainerState, Instance, PodState
+from sandbox.pod.state import ContainerState, Hindrance, Instance, PodState
 from sandbox.pod.store import Store
 from sandbox.pod.tasks import Interrupted, Tasks, unless
 
@@ -64,10 +64,20 @@ class Instances:
             if known is None or known.id != fresh.instance.id:
                 self._book.note(self._book.state.with_container(before))
             raise
+        except Hindered as error:
+            self._note_hindrance(before, error)
         except (SandboxError, OSError) as error:
             self._note_start_error(box, fresh, error)
         else:
             await self._finish_start(box, made)
+
+    def _note_hindrance(self, before: ContainerState, error: Hindered) -> None:
+        """Nothing was made, and no restart is counted: it is tried again."""
+        hindrance = Hindrance(error.reason, error.message, now(), error.hint or "")
+        state = self._book.state.with_container(before.hindered(hindrance))
+        self._book.note(
+            state.with_event(now(), "Failed", f"Error: {error.message}", container=before.name, warning=True)
+        )
 
     async def _make(self, box: PodSandbox, asked: Container, instance: Instance) -> SandboxContainer:
         store, record, config = self._around.store, self._book.record, self._around.config

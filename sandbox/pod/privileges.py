@@ -1,8 +1,9 @@
 """What a program runs with, and in which order its first process gives up the rest: the end of every list of ops.
 
-Pure.  The order is not free, as each step may take what the next one needs:
+The order is not free, as each step may take what the next one needs:
 
     step            needs
+    Own             CAP_CHOWN
     Ids             CAP_SETUID, CAP_SETGID
     Caps            CAP_SETPCAP, to leave capabilities out of the bounding set
     Signals         nothing
@@ -19,13 +20,18 @@ process that is to Fork puts its filter on before, and drops CAP_SYS_ADMIN under
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
-from sandbox.linux import security
-from sandbox.linux.ops import Caps, Exec, Fork, Ids, NoNewPrivs, Op, Ready, Seccomp, Signals
+from sandbox import capabilities
+from sandbox.linux.ops import Caps, Exec, Fork, Ids, NoNewPrivs, Op, Own, Ready, Seccomp, Signals
+from sandbox.pod import codec
 
-_DEFAULT = security.capability_bits(security.DEFAULT_CAPABILITIES)
-_SYS_ADMIN = security.capability_bits(("SYS_ADMIN",))
+FILE = "privileges.json"  # of a container, in its own directory
+
+_DEFAULT = capabilities.bits(capabilities.DEFAULT)
+_SYS_ADMIN = capabilities.bits(("SYS_ADMIN",))
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ DEFAULT_PRIVILEGES = Privileges()  # what a manifest that says nothing asks for
 def compile_program(privileges: Privileges, program: Exec, *, fork: Fork | None = None) -> list[Op]:
     """Become what `privileges` say and run `program`; with `fork` as a member of a pid namespace entered before."""
     bounding, permitted = privileges.bounding, privileges.permitted
-    begin: list[Op] = [Ids(privileges.uid, privileges.gid, privileges.groups)]
+    own: list[Op] = [Own(privileges.uid)] if privileges.uid else []
+    begin = [*own, Ids(privileges.uid, privileges.gid, privileges.groups)]
     if privileges.no_new_privs:
         begin.append(NoNewPrivs())
     join = [] if fork is None else [fork]
@@ -63,3 +70,16 @@ def compile_program(privileges: Privileges, program: Exec, *, fork: Fork | None 
     if fork is None:
         return [*begin, program]
     return [*begin, Caps(bounding, permitted), fork, program]
+
+
+def keep(directory: Path, privileges: Privileges) -> None:
+    """Write down what a container's program is, as long as the container is there: so is all that joins it.
+
+    Nothing is computed anew for them: image, profile and what the next engine may hand on can be others by then.
+    """
+    (directory / FILE).write_text(json.dumps(codec.encode(privileges)))
+
+
+def kept(directory: Path) -> Privileges:
+    """What `keep` has written down.  Raises OSError where it did not."""
+    return codec.decode(Privileges, json.loads((directory / FILE).read_text()))

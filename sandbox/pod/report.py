@@ -57,6 +57,9 @@ def _container(asked: Container, known: ContainerState, state: Shown, last: Term
 def _state(record: PodRecord, known: ContainerState, back_off: float | None) -> tuple[Shown, Terminated | None]:
     """The container's state, and the end of the instance before; `back_off` is the seconds of it, if it is in one."""
     instance = known.instance
+    if known.waiting is not None:
+        waiting = Waiting(known.waiting.reason, known.waiting.message, known.waiting.hint)
+        return waiting, known.ended or known.last
     if instance is None:
         return Waiting(CREATING), known.last
     if instance.ended is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import re
 import secrets
@@ -20,13 +21,12 @@ from pathlib import Path
 from cgroups import Cgroup, NoSuchCgroup
 from sandbox.errors import SandboxError, WrongState
 from sandbox.linux import mounts, native
-from sandbox.pod import wire
+from sandbox.pod import privileges, wire
 from sandbox.pod.container import (
     POD_ROOTFS,
     PRIVATE,
     ContainerSpec,
     ExecSpec,
-    Prepared,
     Sharing,
     compile_container,
     compile_exec,
@@ -35,7 +35,9 @@ from sandbox.pod.container import (
 )
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.podmon import Child, Podmon, Stage
-from sandbox.pod.streams import LogTarget, Streams, open_streams, passable
+from sandbox.pod.preparation import prepare
+from sandbox.pod.privileges import Privileges
+from sandbox.pod.streams import LogTarget, open_streams, passable
 from sandbox.status import ExitStatus
 
 __all__ = ["RECORDS", "LogTarget", "PodSandbox", "SandboxContainer"]
@@ -52,10 +54,12 @@ class SandboxContainer:
     `number` is podmon's name for it, `id` (64 hex digits) everybody else's.
     """
 
-    def __init__(self, name: str, identity: str, child: Child, podmon: Podmon, scope: Cgroup) -> None:
+    def __init__(self, name: str, directory: Path, child: Child, podmon: Podmon, scope: Cgroup) -> None:
+        """`directory` is its own on disk, and called by its id."""
         self.name = name
-        self.id = identity
+        self.id = directory.name
         self.scope = scope
+        self._directory = directory
         self._child = child
         self._podmon = podmon
 
@@ -89,6 +93,11 @@ class SandboxContainer:
     @property
     def failure(self) -> SandboxError | None:
         return self._child.failure
+
+    @functools.cached_property
+    def privileges(self) -> Privileges:
+        """What its program is and may do, and with it all that joins it."""
+        return privileges.kept(self._directory)
 
     async def forget(self) -> None:
         """Have podmon drop what it keeps of it; it has ended."""
@@ -195,7 +204,8 @@ class PodSandbox:
             child = podmon.children.get(number)
             if child is not None:
                 scope = pod_slice.child(f"{identity}.scope")
-                box.containers[container] = SandboxContainer(container, identity, child, podmon, scope)
+                own = box._directory_of(identity)
+                box.containers[container] = SandboxContainer(container, own, child, podmon, scope)
         return box
 
     def detach(self) -> None:
@@ -293,17 +303,20 @@ class PodSandbox:
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             scope.remove_tree()
             raise
-        container = SandboxContainer(name, identity, child, self._podmon, scope)
+        container = SandboxContainer(name, self._directory_of(identity), child, self._podmon, scope)
         self.containers[name] = container
         return container
+
+    def _directory_of(self, identity: str) -> Path:
+        return self.directory / "containers" / identity
 
     async def _spawn(
         self, identity: str, scope: Cgroup, spec: ContainerSpec, output: tuple[int, int], target: LogTarget | None
     ) -> Child:
-        layer = self.directory / "containers" / identity
+        layer = self._directory_of(identity)
         with ExitStack() as fds:
             streams = open_streams(spec, target, output, fds)
-            prepared = self._prepare(spec, layer, streams, fds)
+            prepared = prepare(spec, layer, streams, self._reaper(), fds)
             cgroup = fds.enter_context(scope.fd())
             child = await self._podmon.spawn(
                 compile_container(spec, prepared, self.sharing),
@@ -331,7 +344,8 @@ class PodSandbox:
             current = container.stage.name.lower()
             raise WrongState(f"container {container.name} is {current}", current=current, wanted="running")
         given = None if stdio is None else (passable(stdio[0]), passable(stdio[1]), passable(stdio[2]))
-        child = await self._podmon.execute(compile_exec(spec, init=init, stdio=given), cgroup_of=container.number)
+        ops = compile_exec(spec, container.privileges, init=init, stdio=given)
+        child = await self._podmon.execute(ops, cgroup_of=container.number)
         try:
             async with asyncio.timeout(wire.JOIN_TIMEOUT):
                 await child.until(Stage.RUNNING)
@@ -339,23 +353,6 @@ class PodSandbox:
             child.signal(signal.SIGKILL)
             raise wire.joined_too_late() from None
         return child
-
-    def _prepare(self, spec: ContainerSpec, layer: Path, streams: Streams, fds: ExitStack) -> Prepared:
-        """Make the mounts that need the host's paths.  Their fds close with `fds`: attached or not, none stays."""
-        upper, work = layer / "upper", layer / "work"
-        upper.mkdir(parents=True)
-        work.mkdir()
-        upper.chmod(0o755)  # it becomes the mode of the container's root directory
-        rootfs = mounts.overlay(spec.rootfs, upper, work)
-        fds.callback(os.close, rootfs)
-        attached = []
-        for mount in spec.mounts:
-            fd = mounts.bind(mount.source, read_only=mount.read_only)
-            fds.callback(os.close, fd)
-            attached.append((mount, fd, not mount.source.is_dir()))
-        return Prepared(
-            rootfs, tuple(attached), streams.stdout, streams.stderr, stdin=streams.stdin, reaper=self._reaper()
-        )
 
     async def stop(self, timeout: float) -> None:
         """TERM to every container at once; what is still there after `timeout` seconds (2 at least) is killed.

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.linux.security import DEFAULT_CAPABILITIES, MASKED_PATHS, READ_ONLY_PATHS, capability_bits
+from sandbox import capabilities
+from sandbox.linux.security import MASKED_PATHS, READ_ONLY_PATHS
 from tests.runner import Seedpod
 
 pytestmark = pytest.mark.root
@@ -30,7 +31,7 @@ def test_capabilities_are_the_default_ones_bit_by_bit(seedpod: Seedpod) -> None:
     """# A43"""
     lines = answer(seedpod, "grep ^Cap /proc/self/status")
     found = {name.strip(":"): int(bits, 16) for name, bits in (line.split() for line in lines)}
-    default = capability_bits(DEFAULT_CAPABILITIES)
+    default = capabilities.bits(capabilities.DEFAULT)
     assert found == {"CapInh": 0, "CapPrm": default, "CapEff": default, "CapBnd": default, "CapAmb": 0}
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from cgroups import Cgroup
+from sandbox import capabilities
 from sandbox.errors import SpawnError
-from sandbox.linux import mounts, native, security
+from sandbox.linux import mounts, native
 from sandbox.linux.ops import (
     Attach,
     Bind,
@@ -67,12 +68,12 @@ NULL = f"{POD_DEVICES}/null"  # in podmon's root
 TIMEOUT = 60  # seconds; generous, for machines that emulate
 SYS_PIDFD_GETFD = 438
 
-DEFAULT = security.capability_bits(security.DEFAULT_CAPABILITIES)
+DEFAULT = capabilities.bits(capabilities.DEFAULT)
 
 
 def without(*names: str) -> int:
     """The default capabilities but for these."""
-    return DEFAULT & ~security.capability_bits(names)
+    return DEFAULT & ~capabilities.bits(names)
 
 
 @dataclass(frozen=True)

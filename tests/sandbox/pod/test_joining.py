@@ -19,6 +19,7 @@ import pytest
 from sandbox.errors import KernelError, NotFound, SandboxError, SpawnError, WrongState
 from sandbox.pod import joining, wire
 from sandbox.pod.container import ExecSpec
+from sandbox.pod.privileges import DEFAULT_PRIVILEGES
 from tests.sandbox.pod.test_sandbox import ENV, Lab
 
 pytestmark = pytest.mark.root
@@ -43,6 +44,7 @@ class Pod:
                 self.directory,
                 self.number,
                 ExecSpec(argv, ENV),
+                DEFAULT_PRIVILEGES,
                 stdin=fds[0] if stdin is not None else None,
                 stdout=fds[1],
                 stderr=fds[2],
@@ -156,7 +158,9 @@ def test_what_cannot_be_run_is_an_error_with_its_reason(lab: Lab) -> None:
             with pytest.raises(SpawnError, match=number):
                 target.execute(*argv)
         with pytest.raises(NotFound, match="container"):
-            joining.execute(target.directory, 77, ExecSpec(("true",)), stdin=None, stdout=1, stderr=2)
+            joining.execute(
+                target.directory, 77, ExecSpec(("true",)), DEFAULT_PRIVILEGES, stdin=None, stdout=1, stderr=2
+            )
     with pytest.raises(NotFound, match="no podmon"):
         target.turn()
 

@@ -1,0 +1,43 @@
+"""What of a container takes the host's paths: its layer on disk, and its mounts as fds."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from sandbox.linux import devices, mounts
+from sandbox.pod import privileges
+from sandbox.pod.container import ContainerSpec, Prepared
+from sandbox.pod.streams import Streams
+
+
+def prepare(spec: ContainerSpec, directory: Path, streams: Streams, reaper: int | None, fds: ExitStack) -> Prepared:
+    """Make the container's own `directory`, and its mounts, whose fds close with `fds`: attached or not, none stays."""
+    upper, work = directory / "upper", directory / "work"
+    upper.mkdir(parents=True)
+    work.mkdir()
+    upper.chmod(0o755)  # it becomes the mode of the container's root directory
+    privileges.keep(directory, spec.privileges)
+    rootfs = mounts.overlay(spec.rootfs, upper, work, devices=spec.privileged)
+    fds.callback(os.close, rootfs)
+    attached = []
+    for mount in spec.mounts:
+        fd = mounts.bind(mount.source, read_only=mount.read_only, devices=spec.privileged)
+        fds.callback(os.close, fd)
+        attached.append((mount, fd, not mount.source.is_dir()))
+    return Prepared(
+        rootfs,
+        tuple(attached),
+        streams.stdout,
+        streams.stderr,
+        stdin=streams.stdin,
+        reaper=reaper,
+        devices=_devices(fds) if spec.privileged else None,
+    )
+
+
+def _devices(fds: ExitStack) -> int:
+    fd = devices.filesystem(devices.find())
+    fds.callback(os.close, fd)
+    return fd
