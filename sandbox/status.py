@@ -11,6 +11,7 @@ from typing import Any
 from sandbox.model import Pod
 
 CREATING = "ContainerCreating"  # reason of a container whose program is still to run
+CRASHING = "CrashLoopBackOff"  # of one that waits for its restart
 START_ERROR = 128  # exit code of a container whose program could not be started (SEMANTICS A24)
 
 
@@ -90,6 +91,13 @@ class ContainerStatus:
     @property
     def started(self) -> bool:
         return isinstance(self.state, Running)
+
+    @property
+    def hindrance(self) -> Waiting | None:
+        """Why the container cannot be made as things are, if that is so; it is tried again."""
+        if isinstance(self.state, Waiting) and self.state.reason not in (CREATING, CRASHING):
+            return self.state
+        return None
 
 
 @dataclass(frozen=True)

@@ -116,8 +116,10 @@ def _said(fields: V1) -> V1:
 
 
 def _container(written: V1) -> V1:
-    image = written.get("image", "")
-    return {**_CONTAINER_DEFAULTS, "imagePullPolicy": _pull_policy(image), **_said(written)}
+    said = _said(written)
+    if "securityContext" in said:
+        said = {**said, "securityContext": {"procMount": "Default", **said["securityContext"]}}
+    return {**_CONTAINER_DEFAULTS, "imagePullPolicy": _pull_policy(written.get("image", "")), **said}
 
 
 def _pull_policy(image: str) -> str:
@@ -143,6 +145,22 @@ def _from_container(container: model.Container) -> V1:
             _present(name=mount.name, mountPath=mount.mount_path, readOnly=mount.read_only or None)
             for mount in container.volume_mounts
         ],
+        securityContext=_from_security(container.security_context),
+    )
+
+
+def _from_security(context: model.SecurityContext) -> V1:
+    profile = context.seccomp_profile
+    capabilities = _present(add=list(context.capabilities.add), drop=list(context.capabilities.drop))
+    return _present(
+        privileged=context.privileged or None,
+        capabilities=capabilities,
+        runAsUser=context.run_as_user,
+        runAsGroup=context.run_as_group,
+        runAsNonRoot=context.run_as_non_root,
+        readOnlyRootFilesystem=context.read_only_root_filesystem or None,
+        allowPrivilegeEscalation=None if context.allow_privilege_escalation else False,
+        seccompProfile=profile and _present(type=str(profile.type), localhostProfile=profile.localhost_profile),
     )
 
 

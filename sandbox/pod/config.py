@@ -23,7 +23,8 @@ def _node_name() -> str:
 class Config:
     """`max_container_restart_period` is in seconds, `container_log_max_size` in bytes.
 
-    `cgroup_parent` is the slice below which those of the root are made; "" is the top of the cgroup2 tree.
+    `cgroup_parent` is the slice below which those of the root are made; "" is the top of the cgroup2 tree.  With
+    `seccomp_default` a container that names no seccomp profile has RuntimeDefault, otherwise none.
     """
 
     node_name: str = field(default_factory=_node_name)
@@ -31,6 +32,7 @@ class Config:
     container_log_max_size: int = 10 << 20
     container_log_max_files: int = 5
     cgroup_parent: str = ""
+    seccomp_default: bool = False
 
 
 # Keys of the contract that come with what they configure.
@@ -112,10 +114,17 @@ def _parent(value: object) -> str:
     return value.strip("/")
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
 _KEYS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "nodeName": ("node_name", _name),
     "maxContainerRestartPeriod": ("max_container_restart_period", _period),
     "containerLogMaxSize": ("container_log_max_size", _size),
     "containerLogMaxFiles": ("container_log_max_files", _files),
     "cgroupParent": ("cgroup_parent", _parent),
+    "seccompDefault": ("seccomp_default", _flag),
 }

@@ -1,4 +1,4 @@
-"""From a pod's security contexts to what a container's program is and may do.  Pure: what is asked for, not what is.
+"""From a pod's security contexts to what a container's program is and may do.  What is asked for, and not what is.
 
 A field of the container's context comes before the pod's (as kubelet's DetermineEffectiveSecurityContext has it).
 """
@@ -6,15 +6,31 @@ A field of the container's context comes before the pod's (as kubelet's Determin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from sandbox import capabilities
-from sandbox.errors import Hindered, Unsupported
+from sandbox.errors import Hindered, NotFound, SandboxError, Unsupported, quoted
+from sandbox.linux import seccomp
 from sandbox.linux.ops import Seccomp
 from sandbox.model import Container, Pod, SeccompProfile, SeccompType
 from sandbox.pod.privileges import Privileges
 from sandbox.pod.users import User
 
-CONFIG_ERROR = "CreateContainerConfigError"  # kubelet's word for what a manifest asks for and cannot have
+# kubelet's words for what a manifest asks for and cannot have, and for what the runtime says no to.
+CONFIG_ERROR = "CreateContainerConfigError"
+CREATE_ERROR = "CreateContainerError"
+
+IMAGE_USER = 0  # whom a container runs as that names none: no image here has a user of its own
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What an engine can give: the bits of the capabilities that it holds, the seccomp profile of those that name none,
+    and the directory of the Localhost ones."""
+
+    held: int
+    seccomp_default: SeccompType
+    profiles: Path
 
 
 @dataclass(frozen=True)
@@ -40,13 +56,13 @@ def asked(pod: Pod, container: Container) -> Asked:
     )
 
 
-def require_non_root(pod: Pod, container: Container, *, image_uid: int, full_name: str) -> None:
+def require_non_root(pod: Pod, container: Container, full_name: str) -> None:
     """Raises Hindered, in kubelet's words, where the container would run as root and must not.
 
-    `image_uid` is the image's user, `full_name` the pod's: `web_default(<uid>)`.
+    `full_name` is the pod's: `web_default(<uid>)`.
     """
     who = asked(pod, container)
-    if not who.non_root or (image_uid if who.uid is None else who.uid) != 0:
+    if not who.non_root or who.uid or (who.uid is None and IMAGE_USER):
         return
     what = "container has runAsNonRoot and image will run as root"
     if who.uid is not None:
@@ -66,7 +82,15 @@ def bounding(container: Container, held: int) -> int:
     return capabilities.granted(context.capabilities.add, context.capabilities.drop, held)
 
 
-def check_capabilities(container: Container, held: int) -> None:
+def check(pod: Pod, policy: Policy) -> None:
+    """Raises Unsupported where a container asks for what this engine cannot give (SEMANTICS A44)."""
+    for container in pod.containers:
+        _check_capabilities(container, policy.held)
+        if seccomp_profile(pod, container, default=policy.seccomp_default).type is not SeccompType.UNCONFINED:
+            seccomp.library_version()
+
+
+def _check_capabilities(container: Container, held: int) -> None:
     """Raises Unsupported where a capability is asked for by name and cannot be given (SEMANTICS A44)."""
     if container.security_context.privileged:
         return
@@ -90,7 +114,7 @@ def lacking(container: Container, held: int) -> tuple[str, ...]:
     return capabilities.names(wanted & ~held)
 
 
-# ---- all together ----
+# ---- seccomp ----
 
 
 def seccomp_profile(pod: Pod, container: Container, *, default: SeccompType) -> SeccompProfile:
@@ -101,7 +125,31 @@ def seccomp_profile(pod: Pod, container: Container, *, default: SeccompType) -> 
     return own or SeccompProfile(default)
 
 
-def privileges(container: Container, user: User, *, held: int, seccomp: Seccomp | None) -> Privileges:
+def seccomp_filter(pod: Pod, container: Container, policy: Policy) -> Seccomp | None:
+    """The filter of the container's system calls, made of its profile.
+
+    Raises Hindered where there is no such profile, or none can be made of what is there.
+    """
+    asked = seccomp_profile(pod, container, default=policy.seccomp_default)
+    if asked.type is SeccompType.UNCONFINED:
+        return None
+    name = asked.localhost_profile or str(asked.type)
+    had = frozenset(capabilities.names(bounding(container, policy.held)))
+    try:
+        of_file = seccomp.read_localhost(policy.profiles, name) if asked.localhost_profile else None
+        profile = of_file or seccomp.default_profile()
+        return Seccomp(seccomp.compile_profile(profile, had), name, profile.flag_bits)
+    except SandboxError as error:
+        path = str(policy.profiles / name) if asked.localhost_profile else name
+        why = "no such file or directory" if isinstance(error, NotFound) else error.message
+        message = f"cannot load seccomp profile {quoted(path)}: {why}"
+        raise Hindered(message, reason=CREATE_ERROR, hint=error.hint) from None
+
+
+# ---- all together ----
+
+
+def privileges(container: Container, user: User, *, held: int, system_calls: Seccomp | None) -> Privileges:
     """What the container's program is, may become, and may ask the kernel for.
 
     A capability reaches a user other than root by a file that has it, and no other way: permitted and effective are
@@ -115,5 +163,5 @@ def privileges(container: Container, user: User, *, held: int, seccomp: Seccomp 
         bounding=bits,
         permitted=0 if user.uid else bits,
         no_new_privs=not container.security_context.allow_privilege_escalation,
-        filter=seccomp,
+        filter=system_calls,
     )

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sandbox.errors import Hindered, SandboxError
-from sandbox.model import Container, Pod
+from sandbox.linux import privileges
+from sandbox.linux.ops import Seccomp
+from sandbox.model import Container, Pod, SeccompType
 from sandbox.pod import ends, lifecycle, planning, report
 from sandbox.pod.config import Config
+from sandbox.pod.confinement import Policy
 from sandbox.pod.leavings import Leavings
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.paths import log_path
@@ -32,6 +35,12 @@ class Surroundings:
     store: Store
     config: Config
     warn: Callable[[str], None]
+
+    @property
+    def policy(self) -> Policy:
+        """What containers can be given."""
+        default = SeccompType.RUNTIME_DEFAULT if self.config.seccomp_default else SeccompType.UNCONFINED
+        return Policy(privileges.held(), default, self.store.profiles)
 
 
 class Instances:
@@ -51,11 +60,17 @@ class Instances:
         """Make the container's next instance in the sandbox and run its program."""
         asked = next(each for each in self._pod.containers if each.name == start.container)
         before = self._book.state.container(start.container)
+        try:
+            named = report.full_name(self._book.record)
+            system_calls = planning.seccomp_filter(self._pod, asked, self._around.policy, named)
+        except Hindered as error:
+            self._note_hindrance(before, error)
+            return
         fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off)
         assert fresh.instance is not None
         self._book.write(self._book.state.with_container(fresh))
         try:
-            made = await unless(self._ending, self._make(box, asked, fresh.instance))
+            made = await unless(self._ending, self._make(box, asked, fresh.instance, system_calls))
         except Interrupted:
             self._book.note(self._book.state.with_container(before))
         except asyncio.CancelledError:
@@ -64,8 +79,6 @@ class Instances:
             if known is None or known.id != fresh.instance.id:
                 self._book.note(self._book.state.with_container(before))
             raise
-        except Hindered as error:
-            self._note_hindrance(before, error)
         except (SandboxError, OSError) as error:
             self._note_start_error(box, fresh, error)
         else:
@@ -79,9 +92,18 @@ class Instances:
             state.with_event(now(), "Failed", f"Error: {error.message}", container=before.name, warning=True)
         )
 
-    async def _make(self, box: PodSandbox, asked: Container, instance: Instance) -> SandboxContainer:
+    async def _make(
+        self, box: PodSandbox, asked: Container, instance: Instance, system_calls: Seccomp | None
+    ) -> SandboxContainer:
         store, record, config = self._around.store, self._book.record, self._around.config
-        spec = planning.container_spec(self._pod, asked, store.directory(record.uid), store.images)
+        spec = planning.container_spec(
+            self._pod,
+            asked,
+            store.directory(record.uid),
+            store.images,
+            held=self._around.policy.held,
+            system_calls=system_calls,
+        )
         store.remove_old_logs(record, asked.name, instance.attempt)
         logs = store.logs(record) / asked.name
         log = LogTarget(

@@ -11,8 +11,10 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 from sandbox.expand import argv, environment
 from sandbox.linux import native
+from sandbox.linux.ops import Seccomp
 from sandbox.model import Container, Pod
-from sandbox.pod import images, volumes
+from sandbox.pod import confinement, images, users, volumes
+from sandbox.pod.confinement import Policy
 from sandbox.pod.container import ContainerSpec, Sharing
 from sandbox.pod.images import Image
 
@@ -21,12 +23,14 @@ from sandbox.pod.images import Image
 MAX_VOLUME_MOUNTS = native.MAX_FDS - 16
 
 
-def check(pod: Pod, image_store: Path) -> None:
+def check(pod: Pod, image_store: Path, policy: Policy) -> None:
     """Refuse what cannot run here, before anything of the pod is made.
 
-    Raises NotFound for a missing image or host path, SandboxError for a container without a program.
+    Raises NotFound for a missing image or host path, SandboxError for a container without a program, Unsupported for
+    privileges that this engine cannot give.
     """
     volumes.check(pod)
+    confinement.check(pod, policy)
     for container in pod.containers:
         count = len(container.volume_mounts)
         if count > MAX_VOLUME_MOUNTS:
@@ -61,28 +65,48 @@ def sharing(pod: Pod) -> Sharing:
     )
 
 
-def container_env(pod: Pod, container: Container, image: Image) -> dict[str, str]:
-    """The container's environment.
+def seccomp_filter(pod: Pod, container: Container, policy: Policy, full_name: str) -> Seccomp | None:
+    """The filter of the container's system calls.
+
+    Raises Hindered where that, or anything else that may change without the pod, keeps the container from being made.
+    `full_name` is the pod's, as kubelet has it in messages.
+    """
+    confinement.require_non_root(pod, container, full_name)
+    return confinement.seccomp_filter(pod, container, policy)
+
+
+def container_env(pod: Pod, container: Container, image: Image, home: str) -> dict[str, str]:
+    """The container's environment, of a user whose home is `home`.
 
     HOSTNAME and HOME are there as containerd and runc set them, TERM where there is a terminal; the manifest's env
     comes last and wins.
     """
     term = {"TERM": "xterm"} if container.tty else {}
-    return {**image.env, "HOSTNAME": hostname(pod), "HOME": "/root", **term, **environment(container.env)}
+    return {**image.env, "HOSTNAME": hostname(pod), "HOME": home, **term, **environment(container.env)}
 
 
-def container_spec(pod: Pod, container: Container, directory: Path, image_store: Path) -> ContainerSpec:
-    """What the container is made of; `directory` is the pod's.  Makes volumes and files of /etc that are missing."""
+def container_spec(
+    pod: Pod, container: Container, directory: Path, image_store: Path, *, held: int, system_calls: Seccomp | None
+) -> ContainerSpec:
+    """What the container is made of; `directory` is the pod's.  Makes volumes and files of /etc that are missing.
+
+    `held` are the bits of the capabilities that can be given, `system_calls` what `seccomp_filter` said.
+    """
     image = images.find(container.image, image_store)
+    who = confinement.asked(pod, container)
+    user = users.find(image.rootfs, who.uid or confinement.IMAGE_USER, who.gid, who.groups)
     etc = volumes.create_etc(pod, hostname(pod), directory)
     paths = volumes.create(pod, directory)
     return ContainerSpec(
         argv=program(container, image),
         rootfs=image.rootfs,
-        env=container_env(pod, container, image),
+        env=container_env(pod, container, image, user.home),
         cwd=container.working_dir or image.cwd,
         mounts=(*etc, *volumes.mounts_of(container, paths)),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,
+        privileges=confinement.privileges(container, user, held=held, system_calls=system_calls),
+        privileged=container.security_context.privileged,
+        read_only_rootfs=container.security_context.read_only_root_filesystem,
     )

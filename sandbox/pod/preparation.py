@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from sandbox.linux import devices, mounts
-from sandbox.pod import privileges
+from sandbox.pod import setting
 from sandbox.pod.container import ContainerSpec, Prepared
+from sandbox.pod.setting import Setting
 from sandbox.pod.streams import Streams
 
 
@@ -18,7 +19,7 @@ def prepare(spec: ContainerSpec, directory: Path, streams: Streams, reaper: int 
     upper.mkdir(parents=True)
     work.mkdir()
     upper.chmod(0o755)  # it becomes the mode of the container's root directory
-    privileges.keep(directory, spec.privileges)
+    setting.keep(directory, Setting(spec.env, spec.cwd, spec.privileges))
     rootfs = mounts.overlay(spec.rootfs, upper, work, devices=spec.privileged)
     fds.callback(os.close, rootfs)
     attached = []

@@ -1,6 +1,6 @@
 """What a program runs with, and in which order its first process gives up the rest: the end of every list of ops.
 
-The order is not free, as each step may take what the next one needs:
+Pure.  The order is not free, as each step may take what the next one needs:
 
     step            needs
     Own             CAP_CHOWN
@@ -12,23 +12,18 @@ The order is not free, as each step may take what the next one needs:
     Exec            after Ready: execve alone
 
 What comes after Seccomp the profile must allow.  So that is last, right before execve: a profile has to allow what the
-program needs and no more.  Without
-no_new_privs CAP_SYS_ADMIN is kept until there, and goes with execve, which gives no more than the bounding set.  But it
-must never be seen in a pid namespace that the container is in (whoever has CAP_SYS_PTRACE there could take it): a
-process that is to Fork puts its filter on before, and drops CAP_SYS_ADMIN under it.
+program needs and no more.  Without no_new_privs CAP_SYS_ADMIN is kept until there, and goes with execve, which gives no
+more than the bounding set.  But it must never be seen in a pid namespace that the container is in (whoever has
+CAP_SYS_PTRACE there could take it): a process that is to Fork puts its filter on before, and drops CAP_SYS_ADMIN under
+it.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from sandbox import capabilities
 from sandbox.linux.ops import Caps, Exec, Fork, Ids, NoNewPrivs, Op, Own, Ready, Seccomp, Signals
-from sandbox.pod import codec
-
-FILE = "privileges.json"  # of a container, in its own directory
 
 _DEFAULT = capabilities.bits(capabilities.DEFAULT)
 _SYS_ADMIN = capabilities.bits(("SYS_ADMIN",))
@@ -70,16 +65,3 @@ def compile_program(privileges: Privileges, program: Exec, *, fork: Fork | None 
     if fork is None:
         return [*begin, program]
     return [*begin, Caps(bounding, permitted), fork, program]
-
-
-def keep(directory: Path, privileges: Privileges) -> None:
-    """Write down what a container's program is, as long as the container is there: so is all that joins it.
-
-    Nothing is computed anew for them: image, profile and what the next engine may hand on can be others by then.
-    """
-    (directory / FILE).write_text(json.dumps(codec.encode(privileges)))
-
-
-def kept(directory: Path) -> Privileges:
-    """What `keep` has written down.  Raises OSError where it did not."""
-    return codec.decode(Privileges, json.loads((directory / FILE).read_text()))

@@ -21,7 +21,7 @@ from pathlib import Path
 from cgroups import Cgroup, NoSuchCgroup
 from sandbox.errors import SandboxError, WrongState
 from sandbox.linux import mounts, native
-from sandbox.pod import privileges, wire
+from sandbox.pod import setting, wire
 from sandbox.pod.container import (
     POD_ROOTFS,
     PRIVATE,
@@ -37,6 +37,7 @@ from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.preparation import prepare
 from sandbox.pod.privileges import Privileges
+from sandbox.pod.setting import Setting
 from sandbox.pod.streams import LogTarget, open_streams, passable
 from sandbox.status import ExitStatus
 
@@ -95,9 +96,9 @@ class SandboxContainer:
         return self._child.failure
 
     @functools.cached_property
-    def privileges(self) -> Privileges:
-        """What its program is and may do, and with it all that joins it."""
-        return privileges.kept(self._directory)
+    def setting(self) -> Setting:
+        """What its program started with: what joins it is to have the same."""
+        return setting.kept(self._directory)
 
     async def forget(self) -> None:
         """Have podmon drop what it keeps of it; it has ended."""
@@ -332,8 +333,15 @@ class PodSandbox:
             raise WrongState("the container was killed while it was made", current="ended", wanted="created")
         return child
 
-    async def execute(self, container: SandboxContainer, spec: ExecSpec, stdio: tuple[int, int, int] | None) -> Child:
-        """Start a further program in a running container.
+    async def execute(
+        self,
+        container: SandboxContainer,
+        spec: ExecSpec,
+        stdio: tuple[int, int, int] | None,
+        *,
+        privileges: Privileges | None = None,
+    ) -> Child:
+        """Start a further program in a running container, with that one's privileges unless others are given.
 
         `stdio` are ends of pipes or sockets made for it, whose copies here the caller closes, or /dev/null (as -1 is);
         None gives it a terminal, whose master is then `Child.terminal`.  Returns once the program runs.  Raises
@@ -344,7 +352,7 @@ class PodSandbox:
             current = container.stage.name.lower()
             raise WrongState(f"container {container.name} is {current}", current=current, wanted="running")
         given = None if stdio is None else (passable(stdio[0]), passable(stdio[1]), passable(stdio[2]))
-        ops = compile_exec(spec, container.privileges, init=init, stdio=given)
+        ops = compile_exec(spec, privileges or container.setting.privileges, init=init, stdio=given)
         child = await self._podmon.execute(ops, cgroup_of=container.number)
         try:
             async with asyncio.timeout(wire.JOIN_TIMEOUT):
