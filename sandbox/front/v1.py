@@ -116,10 +116,8 @@ def _said(fields: V1) -> V1:
 
 
 def _container(written: V1) -> V1:
-    said = _said(written)
-    if "securityContext" in said:
-        said = {**said, "securityContext": {"procMount": "Default", **said["securityContext"]}}
-    return {**_CONTAINER_DEFAULTS, "imagePullPolicy": _pull_policy(written.get("image", "")), **said}
+    image = written.get("image", "")
+    return {**_CONTAINER_DEFAULTS, "imagePullPolicy": _pull_policy(image), **_said(written)}
 
 
 def _pull_policy(image: str) -> str:

@@ -465,10 +465,6 @@ class ReadOnlyRoot(Op):
 
     step = "make rootfs read-only"
 
-    @property
-    def path(self) -> str:
-        return "/"
-
     def describe(self) -> str:
         return "make the rootfs read-only"
 
