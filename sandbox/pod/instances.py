@@ -15,7 +15,7 @@ from sandbox.errors import Hindered, SandboxError
 from sandbox.linux import privileges
 from sandbox.linux.ops import Seccomp
 from sandbox.model import Container, Pod, SeccompType
-from sandbox.pod import ends, lifecycle, planning, report
+from sandbox.pod import confinement, ends, lifecycle, planning, report
 from sandbox.pod.config import Config
 from sandbox.pod.confinement import Policy
 from sandbox.pod.leavings import Leavings
@@ -58,7 +58,7 @@ class Instances:
 
     async def start(self, box: PodSandbox, start: lifecycle.Start) -> None:
         """Make the container's next instance in the sandbox and run its program."""
-        asked = next(each for each in self._pod.containers if each.name == start.container)
+        asked = self._asked(start.container)
         before = self._book.state.container(start.container)
         try:
             named = report.full_name(self._book.record)
@@ -83,6 +83,9 @@ class Instances:
             self._note_start_error(box, fresh, error)
         else:
             await self._finish_start(box, made)
+
+    def _asked(self, name: str) -> Container:
+        return next(each for each in self._pod.containers if each.name == name)
 
     def _note_hindrance(self, before: ContainerState, error: Hindered) -> None:
         """Nothing was made, and no restart is counted: it is tried again."""
@@ -127,10 +130,19 @@ class Instances:
     def _note_started(self, box: PodSandbox, made: SandboxContainer) -> None:
         """It runs; and from now on its end is waited for."""
         known = self._book.state.container(made.name).started(made.started or now())
-        state = self._book.state.with_container(known)
+        state = self._with_lack(self._book.state.with_container(known), made.name)
         state = state.with_event(now(), "Created", f"Created container: {made.name}", container=made.name)
         self._book.note(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
         self._tasks.start(self._watch(box, made))
+
+    def _with_lack(self, state: PodState, name: str) -> PodState:
+        """With a word of what a container was to have and could not be given (SEMANTICS A44)."""
+        lacking = confinement.lacking(self._asked(name), self._around.policy.held)
+        if not lacking:
+            return state
+        lacks = ", ".join(f"CAP_{each}" for each in lacking)
+        message = f"Container {name} runs without {lacks}, which seedpod itself does not have"
+        return state.with_event(now(), "MissingCapabilities", message, container=name, warning=True)
 
     # ---- their end ----
 
