@@ -185,6 +185,14 @@ static int signal_state(char **args)
 	return 0;
 }
 
+/* The real and the effective user: they differ in a set-user-ID program that was let be one. */
+static int users(char **args)
+{
+	(void)args;
+	printf("%d %d\n", (int)getuid(), (int)geteuid());
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*ask)(char **args);
@@ -201,6 +209,7 @@ static const struct {
 	{ "abstract-connect", abstract_connect, 1 },
 	{ "device", device, 4 },	{ "raise", raise_signal, 1 },
 	{ "signals", signal_state, 0 }, { "session-key", session_key, 1 },
+	{ "users", users, 0 },
 };
 
 int main(int argc, char **argv)

@@ -38,7 +38,7 @@ def test_capabilities_are_the_default_ones_bit_by_bit(seedpod: Seedpod) -> None:
 def test_no_supplementary_group_of_ours_comes_along(seedpod: Seedpod) -> None:
     os.setgroups([1234])
     try:
-        assert answer(seedpod, "grep ^Groups: /proc/self/status; id -u; id -g") == ["Groups:\t ", "0", "0"]
+        assert answer(seedpod, "grep ^Groups: /proc/self/status; id -u; id -g") == ["Groups:\t0 ", "0", "0"]
     finally:
         os.setgroups([])
 
