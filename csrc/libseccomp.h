@@ -42,7 +42,9 @@ static const unsigned int SCMP_ARCH_ARM;
 const struct scmp_version *seccomp_version(void);
 scmp_filter_ctx seccomp_init(uint32_t def_action);
 void seccomp_release(scmp_filter_ctx ctx);
+uint32_t seccomp_arch_native(void);
 int seccomp_arch_add(scmp_filter_ctx ctx, uint32_t arch_token);
+int seccomp_arch_remove(scmp_filter_ctx ctx, uint32_t arch_token);
 int seccomp_syscall_resolve_name_arch(uint32_t arch_token, const char *name);
 int seccomp_rule_add_array(scmp_filter_ctx ctx, uint32_t action, int syscall, unsigned int arg_cnt,
 			   const struct scmp_arg_cmp *arg_array);

@@ -1,4 +1,4 @@
-"""Small seccomp filters written by hand, so that what runs them can be tested without what builds them."""
+"""Seccomp filters without libseccomp: small ones written by hand, and what the kernel makes of any, in Python."""
 
 from __future__ import annotations
 
@@ -45,3 +45,33 @@ def forbid(*names: str, number: int = errno.EPERM) -> bytes:
 def allow(*names: str, number: int = errno.EPERM) -> bytes:
     """None but these system calls are allowed; others fail with errno `number`."""
     return _filter(names, ALLOW, ERRNO | number)
+
+
+# AUDIT_ARCH_*, linux/audit.h
+X86_64, X86, AARCH64, ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
+
+
+def verdict(code: bytes, number: int, *arguments: int, architecture: int = X86_64) -> int:
+    """What a filter returns for a system call: SECCOMP_RET_*, with its errno."""
+    data = struct.pack("=iIQ6Q", number, architecture, 0, *arguments, *[0] * (6 - len(arguments)))
+    instructions = list(struct.iter_unpack("=HBBI", code))
+    accumulator = at = 0
+    while True:
+        operation, if_true, if_false, constant = instructions[at]
+        at += 1
+        if operation == 0x06:  # BPF_RET | BPF_K
+            return int(constant)
+        if operation == 0x20:  # BPF_LD | BPF_W | BPF_ABS
+            (accumulator,) = struct.unpack_from("=I", data, constant)
+        elif operation == 0x54:  # BPF_ALU | BPF_AND | BPF_K
+            accumulator &= constant
+        elif operation == 0x05:  # BPF_JMP | BPF_JA
+            at += constant
+        else:
+            holds = {
+                0x15: accumulator == constant,
+                0x25: accumulator > constant,
+                0x35: accumulator >= constant,
+                0x45: bool(accumulator & constant),
+            }[operation]
+            at += if_true if holds else if_false

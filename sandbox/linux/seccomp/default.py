@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ _COMPARISONS: dict[str, Comparison] = {"<": "LT", "==": "EQ", ">": "GT"}
 @functools.cache
 def default_profile() -> Profile:
     """What `seccompProfile: {type: RuntimeDefault}` means, for any capabilities and machine."""
+    import tomllib  # 5 ms that only who asks for it pays
+
     data = tomllib.loads(_FILE.read_text())
     rows = [(row, ALLOW) for row in data["allow"]]
     rows += [(row, Action("ERRNO", getattr(errno, row["errno"]))) for row in data["refuse"]]

@@ -58,20 +58,22 @@ def compile_profile(profile: Profile, capabilities: frozenset[str], host: Host |
     if host.machine not in ARCHITECTURES:
         raise Unsupported("a seccomp profile", needs=f"a machine of the kinds {', '.join(ARCHITECTURES)}")
     architectures = profile.architectures_on(host.machine)
+    rules = profile.rules_for(capabilities, host)
+    profile.check(rules)
     with _context(profile.default) as context:
         _add_architectures(context, architectures)
-        for rule in profile.rules_for(capabilities, host):
+        for rule in rules:
             if rule.action == profile.default:
                 continue  # libseccomp refuses what changes nothing
             for name in rule.names:
-                for arguments in _alternatives(rule.arguments):
-                    _add_rule(context, architectures[0], name, rule.action, arguments)
+                for arguments in rule.alternatives:
+                    _add_rule(context, name, rule.action, arguments)
         program = _export(context)
     return _newer_calls(profile, architectures) + program
 
 
 def known(name: str, architecture: str) -> int | None:
-    """The number of a system call, None where libseccomp knows none, negative where other architectures alone have it."""
+    """A system call's number, None where libseccomp knows none, negative where other architectures alone have it."""
     library = _library()
     number = library.lib.seccomp_syscall_resolve_name_arch(_token(architecture), name.encode())
     return None if number == library.lib.__NR_SCMP_ERROR else int(number)
@@ -104,23 +106,19 @@ def _action(action: Action) -> int:
 
 
 def _add_architectures(context: Any, architectures: Sequence[str]) -> None:
+    lib = _library().lib
     for name in architectures:
-        added = _library().lib.seccomp_arch_add(context, _token(name))
-        if added not in (0, -errno.EEXIST):  # the machine's own is there from the start
+        added = lib.seccomp_arch_add(context, _token(name))
+        if added not in (0, -errno.EEXIST):  # this machine's own is there from the start
             raise Unsupported(f"a seccomp filter for {name}", needs=f"a libseccomp that knows {name}")
+    if lib.seccomp_arch_native() not in [_token(name) for name in architectures]:
+        lib.seccomp_arch_remove(context, lib.seccomp_arch_native())
 
 
-def _alternatives(arguments: tuple[Argument, ...]) -> list[tuple[Argument, ...]]:
-    """Conditions hold together, but where two are on the same argument each is one of its own, as runc has it."""
-    if len({argument.index for argument in arguments}) == len(arguments):
-        return [arguments]
-    return [(argument,) for argument in arguments]
-
-
-def _add_rule(context: Any, own: str, name: str, action: Action, arguments: tuple[Argument, ...]) -> None:
+def _add_rule(context: Any, name: str, action: Action, arguments: tuple[Argument, ...]) -> None:
     library = _library()
-    number = known(name, own)
-    if number is None:
+    number = library.lib.seccomp_syscall_resolve_name_arch(library.lib.seccomp_arch_native(), name.encode())
+    if number == library.lib.__NR_SCMP_ERROR:
         return
     compared = library.ffi.new(
         "struct scmp_arg_cmp[]",

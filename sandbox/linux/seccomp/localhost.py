@@ -34,11 +34,10 @@ def _read(path: Path) -> str:
         raise NotFound("seccomp profile", str(path), hint=hint) from None
     except OSError as error:
         raise KernelError(error.errno or 0, step="read the seccomp profile", filename=str(path)) from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise KernelError(errno.EINVAL, step="read the seccomp profile", filename=str(path), hint="it is not a file")
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise KernelError(
-                errno.EINVAL, step="read the seccomp profile", filename=str(path), hint="it is not a file"
-            )
         data = file.read(MAX_SIZE + 1)
     if len(data) > MAX_SIZE:
         raise ProfileError(str(path), "", f"larger than {MAX_SIZE} bytes")

@@ -12,6 +12,8 @@ import platform
 from dataclasses import dataclass
 from typing import Literal
 
+from sandbox.errors import ProfileError
+
 ActionKind = Literal["KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "LOG", "ALLOW"]
 Comparison = Literal["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"]
 Flag = Literal["LOG", "SPEC_ALLOW"]
@@ -22,7 +24,7 @@ ARCHITECTURES = {"x86_64": ("x86_64", "x86", "x32"), "aarch64": ("aarch64", "arm
 # linux/seccomp.h, SECCOMP_FILTER_FLAG_*
 FLAGS: dict[Flag, int] = {"LOG": 1 << 1, "SPEC_ALLOW": 1 << 2}
 
-MAX_ERRNO = 4095  # linux/err.h: what a filter may make a system call fail with
+MAX_ERRNO = 4094  # what libseccomp lets a system call fail with: linux/err.h's 4095 is not among them
 MAX_ARGUMENTS = 6
 
 
@@ -49,6 +51,35 @@ class Argument:
     comparison: Comparison
     value: int
     value_two: int = 0
+
+    def admits(self, value: int) -> bool:
+        """Whether the condition holds for this value."""
+        if self.comparison == "MASKED_EQ":
+            return value & self.value == self.value_two
+        if self.comparison == "NE":
+            return value != self.value
+        low, high = self._range()
+        return low <= value <= high
+
+    def excludes(self, other: Argument) -> bool:
+        """Whether no value can fulfil this and `other` both, as far as can be told."""
+        for one, two in ((self, other), (other, self)):
+            if one.comparison == "EQ":
+                return not two.admits(one.value)
+        if {"NE", "MASKED_EQ"} & {self.comparison, other.comparison}:
+            return False
+        (low, high), (others_low, others_high) = self._range(), other._range()
+        return high < others_low or others_high < low
+
+    def _range(self) -> tuple[int, int]:
+        value, most = self.value, 2**64 - 1
+        return {
+            "LT": (0, value - 1),
+            "LE": (0, value),
+            "EQ": (value, value),
+            "GE": (value, most),
+            "GT": (value + 1, most),
+        }[self.comparison]
 
 
 @dataclass(frozen=True)
@@ -108,6 +139,24 @@ class Rule:
     included: Included = Included()
     excluded: Excluded = Excluded()
 
+    @property
+    def alternatives(self) -> list[tuple[Argument, ...]]:
+        """What may hold of the arguments: all together, or, where two conditions are on the same one, each by itself.
+
+        So runc has it.
+        """
+        if len({argument.index for argument in self.arguments}) == len(self.arguments):
+            return [self.arguments]
+        return [(argument,) for argument in self.arguments]
+
+    def excludes(self, other: Rule) -> bool:
+        """Whether no call can be both rules', as far as can be told."""
+        return all(
+            any(a.index == b.index and a.excludes(b) for a in mine for b in others)
+            for mine in self.alternatives
+            for others in other.alternatives
+        )
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -135,6 +184,24 @@ class Profile:
             for rule in self.rules
             if rule.included.holds(capabilities, host) and not rule.excluded.holds(capabilities, host)
         )
+
+    def check(self, rules: tuple[Rule, ...]) -> None:
+        """Raises ProfileError where two of the rules say different things of one call.
+
+        libseccomp would choose, and not always the stricter one: of ALLOW and a conditional ERRNO it drops the latter.
+        """
+        of_call: dict[str, list[Rule]] = {}
+        for rule in rules:
+            for name in rule.names:
+                for other in of_call.setdefault(name, []):
+                    if other.action != rule.action and not rule.excludes(other):
+                        raise ProfileError(
+                            "seccomp profile",
+                            "",
+                            f"of {name} one rule says {other.action.kind} and another {rule.action.kind}",
+                            hint="let their args exclude each other, or leave one of them to defaultAction",
+                        )
+                of_call[name].append(rule)
 
     def architectures_on(self, machine: str) -> tuple[str, ...]:
         """The architectures that the filter sees, the machine's own first; one that it cannot run is not among them."""
