@@ -60,11 +60,12 @@ def filesystem(nodes: list[Node]) -> int:
     fd = native.new_mount("tmpfs", options, native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC)
     try:
         for path in directories:
-            os.mkdir(path, 0o755, dir_fd=fd)
+            os.mkdir(path, dir_fd=fd)
+            os.chmod(path, 0o755, dir_fd=fd)
         for node in nodes:
             os.mknod(node.path, node.mode, node.device, dir_fd=fd)
             os.chown(node.path, node.uid, node.gid, dir_fd=fd, follow_symlinks=False)
-            os.chmod(node.path, stat.S_IMODE(node.mode), dir_fd=fd)  # whatever our umask is
+            os.chmod(node.path, stat.S_IMODE(node.mode), dir_fd=fd)  # chown and our umask take bits away
     except OSError:
         os.close(fd)
         raise

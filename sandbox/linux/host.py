@@ -23,6 +23,7 @@ MINIMUM_KERNEL = (5, 14)  # cgroup.kill; mount_setattr is from 5.12, close_range
 
 # What the engine and podmon use themselves, beside what they can only hand on if they have it.
 NEEDED_CAPABILITIES = (*capabilities.DEFAULT, "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE")
+FIRST_USER_NAMESPACE = 0xEFFFFFFD  # the inode of its /proc/PID/ns/user, linux/proc_ns.h
 USEFUL_CAPABILITIES = {"SYS_RESOURCE": "rlimits cannot be raised and oom_score_adj not lowered"}
 
 
@@ -36,10 +37,21 @@ class Ability:
     remedy: str | None = None
 
 
+def in_first_user_namespace() -> bool:
+    """Whether root is root of the machine, and not of a user namespace that somebody made."""
+    return Path("/proc/self/ns/user").stat().st_ino == FIRST_USER_NAMESPACE
+
+
 def require_privileges() -> None:
     """Raises Unsupported where this process cannot make pods at all (SEMANTICS A44)."""
     if os.geteuid() != 0:
         raise Unsupported("running a pod", needs="root", hint="run it with sudo")
+    if not in_first_user_namespace():
+        raise Unsupported(
+            "running a pod",
+            needs="the first user namespace",
+            hint="run it outside of containers and of unshare --user: what it is root of here is not the machine",
+        )
     missing = privileges.missing(NEEDED_CAPABILITIES)
     if missing:
         raise Unsupported(
@@ -115,10 +127,14 @@ def _capabilities() -> Ability:
     lost = privileges.missing(NEEDED_CAPABILITIES)
     if lost:
         return Ability("privileges", "root without " + " ".join(lost), True, "no pod can run without them")
-    for name, meaning in USEFUL_CAPABILITIES.items():
-        if privileges.missing((name,)):
-            return Ability("privileges", f"root without {name}", True, meaning)
-    return Ability("privileges", "root, all capabilities needed")
+    if not in_first_user_namespace():
+        return Ability("privileges", "root of a user namespace", True, "no pod can run: it is not root of the machine")
+    lacking = capabilities.names(capabilities.bits(capabilities.CAPABILITIES) & ~privileges.held())
+    if lacking:
+        meanings = [USEFUL_CAPABILITIES[name] for name in lacking if name in USEFUL_CAPABILITIES]
+        remedy = "; ".join([*meanings, "no container can be given what seedpod does not have"])
+        return Ability("privileges", "root without " + " ".join(lacking), True, remedy)
+    return Ability("privileges", "root, all capabilities")
 
 
 def _overlay() -> Ability:

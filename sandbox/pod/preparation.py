@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from sandbox.linux import devices, mounts
 from sandbox.pod import setting
-from sandbox.pod.container import ContainerSpec, Prepared
+from sandbox.pod.container import DEVICES, ContainerSpec, Prepared
 from sandbox.pod.setting import Setting
 from sandbox.pod.streams import Streams
 
@@ -39,6 +40,14 @@ def prepare(spec: ContainerSpec, directory: Path, streams: Streams, reaper: int 
 
 
 def _devices(fds: ExitStack) -> int:
-    fd = devices.filesystem(devices.find())
+    """The host's devices, and what of the ones that every container has it lacks itself."""
+    nodes = devices.find()
+    known = {str(node.path) for node in nodes}
+    others = [
+        devices.Node(PurePath(name), stat.S_IFCHR | 0o666, 0, 0, os.makedev(*numbers))
+        for name, numbers in DEVICES.items()
+        if name not in known
+    ]
+    fd = devices.filesystem([*nodes, *others])
     fds.callback(os.close, fd)
     return fd
