@@ -1,4 +1,5 @@
-"""What a pod is, for the whole program: plain frozen values, equal when their parts are.
+"""What pods and the other objects of a manifest are, for the whole program: plain frozen values, equal when their
+parts are.
 
 The names are those of the `v1` Pod manifest in Python's spelling, the values are valid (sandbox.manifest saw to
 that) and defaults are filled in.  Nothing here reads, writes, or knows YAML, Linux or an engine.
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from sandbox.quantity import Quantity
 
 HOSTNAME_MAX = 63  # a DNS label, RFC 1123; the kernel would take 64
 
@@ -110,9 +113,32 @@ class Container:
     tty: bool = False  # stdin, stdout and stderr are one terminal
 
 
+class Medium(StrEnum):
+    """What an emptyDir is kept on."""
+
+    DISK = ""
+    MEMORY = "Memory"
+
+
 @dataclass(frozen=True)
 class EmptyDir:
-    """A directory that is empty when the pod starts and gone when it ends."""
+    """A directory that is empty when the pod starts and gone when it ends; in memory it holds `size_limit` bytes."""
+
+    medium: Medium = Medium.DISK
+    size_limit: Quantity | None = None
+
+
+class HostPathType(StrEnum):
+    """What has to stand at a hostPath, and whether it is made where nothing does."""
+
+    UNCHECKED = ""
+    DIRECTORY_OR_CREATE = "DirectoryOrCreate"
+    DIRECTORY = "Directory"
+    FILE_OR_CREATE = "FileOrCreate"
+    FILE = "File"
+    SOCKET = "Socket"
+    CHAR_DEVICE = "CharDevice"
+    BLOCK_DEVICE = "BlockDevice"
 
 
 @dataclass(frozen=True)
@@ -120,9 +146,18 @@ class HostPath:
     """What stands at the absolute `path` on the host."""
 
     path: str
+    type: HostPathType = HostPathType.UNCHECKED
 
 
-VolumeSource = EmptyDir | HostPath
+@dataclass(frozen=True)
+class ClaimVolume:
+    """The volume of the PersistentVolumeClaim `claim_name` of the pod's namespace."""
+
+    claim_name: str
+    read_only: bool = False
+
+
+VolumeSource = EmptyDir | HostPath | ClaimVolume
 
 
 @dataclass(frozen=True)
@@ -158,3 +193,35 @@ class Pod:
         cuts it (SEMANTICS A10): 63 characters, and none of `-.` left at the end."""
         asked = self.hostname or self.name
         return asked if len(asked) <= HOSTNAME_MAX else asked[:HOSTNAME_MAX].rstrip("-.")
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The claims that the pod's volumes name, each once."""
+        sources = (volume.source for volume in self.volumes)
+        return tuple(dict.fromkeys(each.claim_name for each in sources if isinstance(each, ClaimVolume)))
+
+
+class AccessMode(StrEnum):
+    """Who may mount a claim's volume; on one machine only the last says something."""
+
+    READ_WRITE_ONCE = "ReadWriteOnce"
+    READ_ONLY_MANY = "ReadOnlyMany"
+    READ_WRITE_MANY = "ReadWriteMany"
+    READ_WRITE_ONCE_POD = "ReadWriteOncePod"  # one pod at a time
+
+
+@dataclass(frozen=True)
+class PersistentVolumeClaim:
+    """A directory that outlives the pods which mount it; `storage` bytes are a request, not a limit.
+
+    A `storage_class_name` or `volume_name` of None leaves it to whoever makes the volume.
+    """
+
+    name: str
+    access_modes: tuple[AccessMode, ...]
+    storage: Quantity
+    namespace: str = "default"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    storage_class_name: str | None = None
+    volume_name: str | None = None

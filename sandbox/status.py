@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
-from sandbox.model import Pod
+from sandbox.model import PersistentVolumeClaim, Pod
 
 CREATING = "ContainerCreating"  # reason of a container whose program is still to run
 CRASHING = "CrashLoopBackOff"  # of one that waits for its restart
@@ -134,3 +135,23 @@ class PodStatus:
     reason: str = ""
     message: str = ""
     events: tuple[Event, ...] = ()  # the oldest first
+    unschedulable: str = ""  # what the pod waits for before anything of it is made; empty where it does not
+
+
+class ClaimPhase(StrEnum):
+    """Whether a claim's volume is there."""
+
+    BOUND = "Bound"
+    LOST = "Lost"
+
+
+@dataclass(frozen=True)
+class ClaimStatus:
+    """A claim as it is now: what was asked for, `path` of its volume on the host, and the names of pods that use it."""
+
+    claim: PersistentVolumeClaim
+    uid: str
+    creation_timestamp: datetime
+    phase: ClaimPhase
+    path: Path
+    used_by: tuple[str, ...] = ()

@@ -186,6 +186,10 @@ def _source(volume: V1) -> Mapping[str, str]:
         case {"hostPath": source}:
             kind = "HostPath (bare host directory volume)"
             return {"Type": kind, "Path": source["path"], "HostPathType": source["type"]}
+        case {"persistentVolumeClaim": source}:
+            kind = "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)"
+            read_only = str(source.get("readOnly", False)).lower()
+            return {"Type": kind, "ClaimName": source["claimName"], "ReadOnly": read_only}
         case {"emptyDir": source}:
             kind = "EmptyDir (a temporary directory that shares a pod's lifetime)"
             limit = source.get("sizeLimit") or "<unset>"

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sandbox import model
+from sandbox.quantity import parse
 from sandbox.status import ContainerState, ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
 
 V1 = dict[str, Any]
@@ -128,7 +129,14 @@ def _pull_policy(image: str) -> str:
 def _volume(written: V1) -> V1:
     if "hostPath" in written:
         return {**written, "hostPath": {"type": "", **written["hostPath"]}}
+    if limit := written.get("emptyDir", {}).get("sizeLimit"):
+        return {**written, "emptyDir": {**written["emptyDir"], "sizeLimit": canonical(limit)}}
     return written if len(written) > 1 else {**written, "emptyDir": {}}
+
+
+def canonical(amount: str | int | float) -> str:
+    """A quantity of a manifest as the API server stores it: `1024Mi` is `1Gi`."""
+    return str(parse(str(amount).strip()))
 
 
 def _from_container(container: model.Container) -> V1:
@@ -164,10 +172,14 @@ def _from_security(context: model.SecurityContext) -> V1:
 
 def _from_volume(volume: model.Volume) -> V1:
     match volume.source:
-        case model.HostPath(path):
-            return {"name": volume.name, "hostPath": {"path": path}}
-        case model.EmptyDir():
-            return {"name": volume.name, "emptyDir": {}}
+        case model.HostPath(path, kind):
+            return {"name": volume.name, "hostPath": {"path": path, "type": str(kind)}}
+        case model.ClaimVolume(claim, read_only):
+            source = _present(claimName=claim, readOnly=read_only or None)
+            return {"name": volume.name, "persistentVolumeClaim": source}
+        case model.EmptyDir(medium, limit):
+            source = _present(medium=str(medium), sizeLimit=str(limit) if limit else None)
+            return {"name": volume.name, "emptyDir": source}
 
 
 # ---- status ----
@@ -175,6 +187,10 @@ def _from_volume(volume: model.Volume) -> V1:
 
 def _status(status: PodStatus) -> V1:
     on_node = status.start_time is not None
+    if status.unschedulable:
+        # What kubelet has not seen has no containers yet, as little as one that the scheduler found no node for.
+        waits = _condition("PodScheduled", False, since=None, reason="Unschedulable", message=status.unschedulable)
+        return {"phase": str(status.phase), "conditions": [waits], "qosClass": QOS_CLASS}
     own = (HOST_IP,) if on_node and status.pod.host_network else ()
     ips = [{"ip": ip} for ip in status.pod_ips or own]
     return _present(

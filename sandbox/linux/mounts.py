@@ -17,17 +17,17 @@ INERT = native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NODEV | native.MOUNT_ATTR_N
 PAGE = 4096
 
 
-def tmpfs_options(size: int, mode: int) -> tuple[str, ...]:
-    """Options of a tmpfs of `size` bytes that holds at most one inode a page.
+def tmpfs_options(size: int, mode: int, *, inodes: int | None = None) -> tuple[str, ...]:
+    """Options of a tmpfs of `size` bytes that holds at most `inodes`, or else one a page.
 
     The inode limit is no luxury: an empty file costs a tmpfs none of its bytes, so a million fit into any size.
     """
-    return (f"size={size}", f"nr_inodes={max(size // PAGE, 16)}", f"mode={mode:o}")
+    return (f"size={size}", f"nr_inodes={inodes or max(size // PAGE, 16)}", f"mode={mode:o}")
 
 
-def tmpfs(size: int, mode: int) -> int:
+def tmpfs(size: int, mode: int, *, inodes: int | None = None) -> int:
     """The fd of a detached tmpfs of `size` bytes whose root has `mode`; no devices, no setuid, no programs."""
-    options = dict(option.split("=", 1) for option in tmpfs_options(size, mode))
+    options = dict(option.split("=", 1) for option in tmpfs_options(size, mode, inodes=inodes))
     return native.new_mount("tmpfs", options, INERT)
 
 

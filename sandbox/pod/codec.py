@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,7 +50,7 @@ def _encode_plain(value: Any) -> Any:
             return value.isoformat()
         case Enum():
             return value.value
-        case Path():
+        case Path() | Decimal():
             return str(value)
         case bytes():
             return base64.b64encode(value).decode()
@@ -112,7 +113,7 @@ def _plain(kind: Any, data: Any) -> Any:
         if type(data) is not kind:  # not isinstance: a bool is no number here
             raise TypeError(f"{data!r} is not of type {kind.__name__}")
         return data
-    return kind(data)  # Path, an Enum
+    return kind(data)  # Path, Decimal, an Enum
 
 
 def _decode_fields(kind: Any, data: Any) -> Any:

@@ -45,6 +45,7 @@ from sandbox.linux.ops import (
     Umask,
     Unshare,
 )
+from sandbox.pod.memory import NOTHING, Held, MemoryMount
 from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges, compile_program
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -128,7 +129,7 @@ class ContainerSpec:
     rootfs: Path
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
-    mounts: tuple[BindMount, ...] = ()
+    mounts: tuple[BindMount | MemoryMount, ...] = ()
     stdin: bool = False  # clients may attach to its stdin; otherwise that is at its end from the start
     stdin_once: bool = False  # the first one's end is the end of it; otherwise it has none
     tty: bool = False  # stdin, stdout and stderr are one terminal
@@ -154,20 +155,33 @@ class Prepared:
     devices: int | None = None
 
 
-def compile_pod(*, hostname: str, root: int, at: str, sharing: Sharing = PRIVATE, shm: int | None = None) -> list[Op]:
+def compile_pod(
+    *,
+    hostname: str,
+    root: int,
+    at: str,
+    sharing: Sharing = PRIVATE,
+    shm: int | None = None,
+    memory: Held = NOTHING,
+) -> list[Op]:
     """What podmon does in itself before any container is there.
 
     Its root becomes the empty tmpfs `root`, attached for a moment at the host's directory `at`: from then on no
     path of the host can be named in the pod's mount namespaces, and a container's copies three mounts, not the host's
-    hundred.  `shm` is the host's /dev/shm, where the pod shares it.
+    hundred.  `shm` is the host's /dev/shm, where the pod shares it.  The volumes in `memory` are new and empty, or
+    those of a podmon that has died: they are the pod's, whichever podmon it has (SEMANTICS A15).
     """
     shm_options = tmpfs_options(SHM_SIZE, 0o1777)
+    begin: list[Op] = [Unshare(native.CLONE_NEWNS)]
+    if memory.namespace is not None:  # a copy of it, then: its root has a place for ours, and nothing of the host
+        begin, at = [SetNs(memory.namespace, native.CLONE_NEWNS, "the former podmon"), *begin], POD_ROOTFS
     return [
         Keyring(),
-        Unshare(native.CLONE_NEWNS),
+        *begin,
         Private("/"),  # or what follows would happen on the host too
         Root(root, at, "the pod's empty root"),
         Mount("tmpfs", POD_SHM, shm_options, INERT) if shm is None else Attach(shm, POD_SHM, "the host's /dev/shm"),
+        *memory.ops,
         Mount(
             "tmpfs", POD_DEVICES, tmpfs_options(64 << 10, 0o755), native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC
         ),
@@ -288,10 +302,17 @@ def _environment(env: Mapping[str, str], *, terminal: bool) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in full.items())
 
 
+def _mounts(spec: ContainerSpec, prepared: Prepared) -> list[Op]:
+    """What is mounted into the container; a mount below another must come after it."""
+    rows = [(mount.target, Attach(fd, mount.target, mount.what, is_file)) for mount, fd, is_file in prepared.mounts]
+    in_memory = [
+        (each.target, each.op(devices=spec.privileged)) for each in spec.mounts if isinstance(each, MemoryMount)
+    ]
+    return [op for _, op in sorted([*rows, *in_memory], key=lambda row: row[0].rstrip("/").count("/"))]
+
+
 def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing = PRIVATE) -> list[Op]:
     """The list that makes a container of `spec` and runs its program."""
-    # A mount below another must come after it.
-    mounts = sorted(prepared.mounts, key=lambda row: row[0].target.rstrip("/").count("/"))
     into_shared: list[Op] = []
     if prepared.reaper is not None:
         into_shared = [SetNs(prepared.reaper, native.CLONE_NEWPID, "the pod's reaper")]
@@ -306,7 +327,7 @@ def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing 
         *_filesystems(spec, prepared),
         # Before the volumes, one of which may cover a device with a pipe that nobody writes to.
         *_own_stdio(spec, prepared, sharing),
-        *(Attach(fd, mount.target, mount.what, is_file) for mount, fd, is_file in mounts),
+        *_mounts(spec, prepared),
         # After all mounts, so that none uncovers what these hide.
         *_covers(spec),
         *_sealed(spec),

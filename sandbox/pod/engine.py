@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Any
 from sandbox import manifest
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
-from sandbox.model import Pod
+from sandbox.model import PersistentVolumeClaim, Pod
 from sandbox.pod import config, lifecycle, planning
+from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
 from sandbox.pod.notebook import now
@@ -38,6 +40,10 @@ class Wanted:
 
     uid: str
     manifest: Mapping[str, Any]
+
+
+def _asked(uid: str, written: Mapping[str, Any]) -> Asked:
+    return Asked(uid, manifest.object_from_dict(written, PersistentVolumeClaim), written)
 
 
 class Engine:
@@ -62,7 +68,10 @@ class Engine:
 
     async def start(self) -> None:
         """Adopt the pods that stand on disk."""
+        self.store.claims.load()
         workers = [worker for record, state in self.store.load() if (worker := self._known(record, state))]
+        for worker in workers:
+            worker.keep_claims()
         adoptions = [asyncio.create_task(worker.adopt()) for worker in workers]
         if adoptions:
             await asyncio.wait(adoptions, timeout=ADOPTION_TIMEOUT)
@@ -134,13 +143,21 @@ class Engine:
 
     # ---- requests ----
 
-    def create(self, wanted: Iterable[Wanted]) -> None:
-        """Make the pods, all or none.  Those that are there with this very UID are fine.
+    def create(self, wanted: Iterable[Wanted], claims: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+        """Make the pods and have there be the claims, all or none.  Pods that are there with this very UID are fine.
 
-        Raises ManifestError, AlreadyExists, NotFound (an image, a host path) and SandboxError before anything is made.
+        What came of each claim: "created", "configured" or "unchanged".  Raises ManifestError, AlreadyExists, NotFound
+        (an image, a host path) and SandboxError before anything is made.
         """
         fresh = [(each, manifest.from_dict(each.manifest)) for each in wanted if each.uid not in self._workers]
+        asked = [_asked(str(uuid.uuid4()), each) for each in claims]
         self._refuse(fresh)
+        words = self.store.claims.check(asked)
+        with self.store.claims.applied(asked):
+            self._create(fresh)
+        return words
+
+    def _create(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         made: list[PodRecord] = []
         try:
             for each, pod in fresh:
@@ -165,6 +182,12 @@ class Engine:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
             planning.check(pod, self.store.images, self._around.policy)
+
+    def create_claim(self, uid: str, written: Mapping[str, Any]) -> None:
+        """Make one claim; one that is there with this very UID is fine.  Raises AlreadyExists, SandboxError."""
+        if not is_uid(uid):
+            raise SandboxError(f"not a UID: {quoted(uid)}")
+        self.store.claims.create(_asked(uid, written))
 
     def find(self, namespace: str, name: str) -> Worker:
         """The pod of this name.  Raises NotFound."""

@@ -104,6 +104,7 @@ class Instances:
             asked,
             store.directory(record.uid),
             store.images,
+            store.claims,
             held=self._around.policy.held,
             system_calls=system_calls,
         )

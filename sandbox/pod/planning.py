@@ -14,6 +14,7 @@ from sandbox.linux import native
 from sandbox.linux.ops import Seccomp
 from sandbox.model import Container, Pod
 from sandbox.pod import confinement, images, users, volumes
+from sandbox.pod.claims import Claims
 from sandbox.pod.confinement import Policy
 from sandbox.pod.container import ContainerSpec, Sharing
 from sandbox.pod.images import Image
@@ -86,7 +87,14 @@ def container_env(pod: Pod, container: Container, image: Image, home: str) -> di
 
 
 def container_spec(
-    pod: Pod, container: Container, directory: Path, image_store: Path, *, held: int, system_calls: Seccomp | None
+    pod: Pod,
+    container: Container,
+    directory: Path,
+    image_store: Path,
+    claims: Claims,
+    *,
+    held: int,
+    system_calls: Seccomp | None,
 ) -> ContainerSpec:
     """What the container is made of; `directory` is the pod's.  Makes volumes and files of /etc that are missing.
 
@@ -96,13 +104,13 @@ def container_spec(
     who = confinement.asked(pod, container)
     user = users.find(image.rootfs, who.uid or confinement.IMAGE_USER, who.gid, who.groups)
     etc = volumes.create_etc(pod, hostname(pod), directory)
-    paths = volumes.create(pod, directory)
+    paths = volumes.create(pod, directory, claims)
     return ContainerSpec(
         argv=program(container, image),
         rootfs=image.rootfs,
         env=container_env(pod, container, image, user.home),
         cwd=container.working_dir or image.cwd,
-        mounts=(*etc, *volumes.mounts_of(container, paths)),
+        mounts=(*etc, *volumes.mounts_of(pod, container, paths)),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,

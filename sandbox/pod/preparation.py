@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from sandbox.linux import devices, mounts
 from sandbox.pod import setting
 from sandbox.pod.container import DEVICES, ContainerSpec, Prepared
+from sandbox.pod.memory import MemoryMount
 from sandbox.pod.setting import Setting
 from sandbox.pod.streams import Streams
 
@@ -25,9 +26,11 @@ def prepare(spec: ContainerSpec, directory: Path, streams: Streams, reaper: int 
     fds.callback(os.close, rootfs)
     attached = []
     for mount in spec.mounts:
+        if isinstance(mount, MemoryMount):
+            continue  # its container finds it in podmon's root
         fd = mounts.bind(mount.source, read_only=mount.read_only, devices=spec.privileged)
         fds.callback(os.close, fd)
-        attached.append((mount, fd, not mount.source.is_dir()))
+        attached.append((mount, fd, not stat.S_ISDIR(os.fstat(fd).st_mode)))
     return Prepared(
         rootfs,
         tuple(attached),

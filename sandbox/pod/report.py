@@ -10,6 +10,8 @@ from sandbox.pod.state import ContainerState, PodRecord, PodState
 from sandbox.status import CRASHING, CREATING, ContainerStatus, Phase, PodStatus, Running, Terminated, Waiting
 from sandbox.status import ContainerState as Shown
 
+NOT_SCHEDULED = "FailedScheduling"  # the reason of the event that says what a pod waits for
+
 
 def status(
     pod: Pod, record: PodRecord, state: PodState, now: datetime, max_back_off: float = lifecycle.MAX_BACK_OFF
@@ -37,7 +39,14 @@ def status(
         start_time=state.started_at,
         sandbox_ready=state.sandbox,
         events=state.events,
+        unschedulable=_unschedulable(state),
     )
+
+
+def _unschedulable(state: PodState) -> str:
+    """What it was last said to wait for, as long as nothing of it was ever made."""
+    said = [event.message for event in state.events if event.reason == NOT_SCHEDULED]
+    return said[-1] if said and state.started_at is None and state.deletion is None else ""
 
 
 def _container(asked: Container, known: ContainerState, state: Shown, last: Terminated | None) -> ContainerStatus:

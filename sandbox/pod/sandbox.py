@@ -34,6 +34,7 @@ from sandbox.pod.container import (
     compile_reaper,
 )
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
+from sandbox.pod.memory import NOTHING, Held
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.preparation import prepare
 from sandbox.pod.privileges import Privileges
@@ -45,7 +46,8 @@ __all__ = ["RECORDS", "LogTarget", "PodSandbox", "SandboxContainer"]
 
 RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
 STALL_TIMEOUT = 10.0  # seconds in which an attached client must take something of what waits for it
-POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories
+POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories, and one a memory volume
+POD_ROOT_INODES = 17
 REAPER = 1  # podmon's number for the reaper of a pid namespace that containers share
 
 
@@ -166,19 +168,20 @@ class PodSandbox:
         pod_slice: Cgroup,
         bound: bool = True,
         sharing: Sharing = PRIVATE,
+        memory: Held = NOTHING,
     ) -> PodSandbox:
         """Make the sandbox: podmon in `pod_slice`/podmon.scope, its namespaces, hostname and loopback.
 
         `directory` is the pod's own on disk; `pod_slice` exists and is empty.  A `bound` sandbox ends with this
-        process; any other goes on until it is removed, and `connect` finds it again.  Raises KernelError or SpawnError,
-        and has then removed what it made.
+        process; any other goes on until it is removed, and `connect` finds it again.  `memory` are its volumes that are
+        kept there.  Raises KernelError or SpawnError, and has then removed what it made.
         """
         scope = pod_slice.create_child("podmon.scope")
         with scope.fd() as cgroup:
             podmon = Podmon.launch(cgroup=cgroup, title=name, namespaces=sharing.of_pod)
         box = cls(name, directory, pod_slice, podmon, sharing)
         try:
-            await box._setup(hostname, bound)
+            await box._setup(hostname, bound, memory)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             await box.remove()
             raise
@@ -213,11 +216,11 @@ class PodSandbox:
         """Leave the sandbox to itself (unless it is bound to this process)."""
         self._podmon.detach()
 
-    async def _setup(self, hostname: str, bound: bool) -> None:
+    async def _setup(self, hostname: str, bound: bool, memory: Held) -> None:
         records = self.directory / RECORDS
         records.mkdir(mode=0o700)
         with ExitStack() as fds:
-            root = mounts.tmpfs(POD_ROOT_SIZE, 0o755)
+            root = mounts.tmpfs(POD_ROOT_SIZE, 0o755, inodes=POD_ROOT_INODES + len(memory.volumes))
             fds.callback(os.close, root)
             os.mkdir(POD_ROOTFS.lstrip("/"), dir_fd=root)
             directory = os.open(records, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -228,7 +231,9 @@ class PodSandbox:
                 shm = mounts.bind(Path("/dev/shm"))
                 fds.callback(os.close, shm)
             await self._podmon.setup(
-                compile_pod(hostname=hostname, root=root, at=str(self.directory), sharing=self.sharing, shm=shm),
+                compile_pod(
+                    hostname=hostname, root=root, at=str(self.directory), sharing=self.sharing, shm=shm, memory=memory
+                ),
                 listener=listener.fileno(),
                 records=directory,
                 bound=bound,
@@ -273,6 +278,11 @@ class PodSandbox:
     def pid(self) -> int:
         """podmon's process number on the host."""
         return self._podmon.pid
+
+    @property
+    def pidfd(self) -> int:
+        """podmon's pidfd, which stays the sandbox's."""
+        return self._podmon.pidfd
 
     @property
     def namespaces(self) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""What stands on disk below a root: the only module that writes there, but for images, logs and what is in
+"""What stands on disk below a root: the only module that writes there, but for images, claims, logs and what is in
 sandbox.pod.paths.
 
     <root>/pods/<uid>/          a pod
@@ -6,6 +6,7 @@ sandbox.pod.paths.
         state.json              where it is in its life
         etc/ volumes/           its files
         sandbox/                podmon's: its socket, records of ends, containers/<id>/{upper,work,setting.json}
+    <root>/claims/              volumes that outlive pods, see sandbox.pod.claims
     <root>/logs/<namespace>_<name>_<uid>/<container>/<restart>.log
     <root>/images/              rootfs directories, see sandbox.pod.images
     <root>/seccomp/             profiles of type Localhost, the administrator's
@@ -26,6 +27,7 @@ from typing import Any
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.pod import codec
+from sandbox.pod.claims import Claims
 from sandbox.pod.paths import pod_log_directory
 from sandbox.pod.slices import Slices
 from sandbox.pod.state import PodRecord, PodState
@@ -50,6 +52,7 @@ class Store:
         """`warn` is told what could not be read or removed."""
         self.root = root
         self.slices = slices
+        self.claims = Claims(root / "claims", warn)
         self._warn = warn
 
     @property

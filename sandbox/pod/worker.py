@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, WrongState
 from sandbox.model import Pod
-from sandbox.pod import ends, lifecycle, planning, report
+from sandbox.pod import ends, lifecycle, planning, report, volumes
 from sandbox.pod.instances import Instances, Surroundings
+from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.podmon import Stage
 from sandbox.pod.sandbox import RECORDS, PodSandbox, SandboxContainer
@@ -46,6 +47,7 @@ class Worker:
         self._store = around.store
         self._book = Notebook(record, state.forgotten(), around.store, around.warn)
         self._box: PodSandbox | None = None
+        self._memory = Held(volumes.in_memory(pod))
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
         self._tasks = Tasks()
         self._instances = Instances(pod, self._book, around, self._tasks, self._ending)
@@ -88,12 +90,15 @@ class Worker:
             while not self.removed:
                 self._book.noted.clear()
                 decision = lifecycle.decide(self.pod, self.state, now(), self._limit)
+                if decision == lifecycle.Decision() and not self.state.sandbox:  # nothing of it runs, or will
+                    self._release_volumes()
                 if decision.action is None:
                     await self._wait(decision.wake)
                 else:
                     await self._carry_out(decision.action)
         finally:
             await self._tasks.end()
+            self._memory.let_go()
             if self._box is not None:
                 self._box.detach()
 
@@ -139,6 +144,7 @@ class Worker:
 
     async def _make_sandbox(self) -> None:
         uid = self.record.uid
+        await self._take_claims()
         directory = self._store.sandbox_directory(uid)
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
             await asyncio.to_thread(self._store.remove_sandbox, uid)
@@ -152,6 +158,7 @@ class Worker:
                 pod_slice=self._store.slices.create(uid),
                 bound=False,
                 sharing=planning.sharing(self.pod),
+                memory=self._memory,
             ),
         )
         state = self.state
@@ -165,8 +172,34 @@ class Worker:
         except OSError:
             await box.remove()
             raise
+        self._have(box)
+
+    def _have(self, box: PodSandbox) -> None:
         self._box = box
+        self._memory.hold(box.pidfd)
         self._tasks.start(self._watch_sandbox(box))
+
+    async def _take_claims(self) -> None:
+        """Wait until the pod can have what its volumes claim; until then Kubernetes would not schedule it."""
+        claims, told = self._store.claims, None
+        while True:
+            changed = claims.changed
+            reason = claims.take(self.record.uid, self.pod)
+            if reason is None:
+                return
+            if reason != told:
+                self._book.tell(report.NOT_SCHEDULED, f"0/1 nodes are available: {reason}.", warning=True)
+            told = reason
+            await unless(self._ending, changed.wait())
+
+    def keep_claims(self) -> None:
+        """Go on with those that an engine before this one gave it."""
+        if self.state.sandbox:
+            self._store.claims.keep(self.record.uid, self.pod)
+
+    def _release_volumes(self) -> None:
+        self._store.claims.release(self.record.uid)
+        self._memory.let_go()
 
     async def _watch_sandbox(self, box: PodSandbox) -> None:
         """Its podmon has died, and with it all that ran (SEMANTICS A22): what is left of it goes at once."""
@@ -207,6 +240,7 @@ class Worker:
         await self._tasks.end()
         self._book.closed = True
         await asyncio.to_thread(self._store.remove, self.record)
+        self._release_volumes()
         self.removed = True
         self._book.become(replace(self.state, sandbox=False))
 
@@ -256,15 +290,15 @@ class Worker:
         )
         try:
             async with asyncio.timeout(PATIENCE if self.state.deletion else None):
-                self._box = await unless(self._ending, connecting)
+                box = await unless(self._ending, connecting)
         except (NotFound, WrongState):  # it has ended, perhaps just now
             await self._bury()
             return
         except (Interrupted, TimeoutError):  # it is stopped, and the pod is to end: that needs no word of it
             return
-        self._tasks.start(self._watch_sandbox(self._box))
+        self._have(box)
         for each in begun:
-            self._instances.adopt(self._box, each)
+            self._instances.adopt(box, each)
 
     def _buried(self, known: ContainerState, instance: Instance) -> ContainerState:
         directory = self._store.sandbox_directory(self.record.uid)

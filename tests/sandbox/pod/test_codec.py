@@ -28,6 +28,7 @@ from sandbox.errors import (
 from sandbox.model import Pod
 from sandbox.pod import codec
 from sandbox.pod.state import BackOff, ContainerState, Deletion, Instance, PodRecord, PodState
+from sandbox.quantity import Quantity, parse
 from sandbox.status import ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
 from tests.sandbox.pod.values import MOMENTS, NOON, a_pod, a_record, a_state, ended, running
 
@@ -47,6 +48,7 @@ def drawn(kind: type[Any]) -> st.SearchStrategy[Any]:
 @pytest.fixture(scope="module", autouse=True)
 def _strategies() -> None:
     st.register_type_strategy(datetime, MOMENTS)
+    st.register_type_strategy(Quantity, st.sampled_from(["0", "500m", "1.5Ki", "1Gi", "1e3"]).map(parse))
     st.register_type_strategy(BackOff, st.builds(BackOff, seconds=FINITE, decided=MOMENTS))
     st.register_type_strategy(
         PodStatus,

@@ -70,6 +70,7 @@ class FakeBox:
     def __init__(self) -> None:
         self.containers: dict[str, FakeContainer] = {}
         self.alive = True
+        self.pidfd = -1
         self.removed = self.detached = False
         self.gate = asyncio.Event()
         self.gate.set()
