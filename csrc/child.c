@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -30,6 +31,7 @@
 #define DETACH 2	/* MNT_DETACH of <sys/mount.h>, which cannot be included beside <linux/mount.h> */
 #define UNSET ((uint32_t)~0u)
 #define KERNEL_SIGNALS 64
+#define NULL_DEVICE makedev(1, 3)
 
 enum { TTY_KEPT = 1, TTY_CONTROLS = 2 };	/* flags of SP_OP_TTY: podmon keeps its master; it is the controlling one */
 
@@ -409,6 +411,15 @@ static int op_readonly(struct walk *walk, const struct sp_op *op)
 	return err;
 }
 
+/* The rootfs's own mount; those in it stay as they are. */
+static int op_readonly_root(struct walk *walk, const struct sp_op *op)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+
+	(void)op;
+	return TRY(walk, MOUNT_SETATTR, sys_mount_setattr(walk->root, "", AT_EMPTY_PATH, &attr));
+}
+
 static int op_mknod(struct walk *walk, const struct sp_op *op)
 {
 	const char *name;
@@ -480,6 +491,21 @@ static int op_umask(struct walk *walk, const struct sp_op *op)
 	(void)walk;
 	umask((mode_t)op->a);
 	return 0;
+}
+
+/* a: the user whom fds 0 to 2 are to belong to, but for /dev/null, which is not theirs alone. */
+static int op_own(struct walk *walk, const struct sp_op *op)
+{
+	int err = 0;
+
+	for (int fd = 0; fd <= 2 && !err; fd++) {
+		struct stat st;
+
+		err = TRY(walk, FSTAT, fstat(fd, &st));
+		if (!err && !(S_ISCHR(st.st_mode) && st.st_rdev == NULL_DEVICE))
+			err = TRY(walk, FCHOWN, fchown(fd, (uid_t)op->a, UNSET));
+	}
+	return err;
 }
 
 /* The permitted capabilities are in effect again: setresuid(2) from 0 to another user clears the effective ones, and the
@@ -780,6 +806,7 @@ static const struct {
 	[SP_OP_BIND] = { op_bind, ROOT | S1 | S2 },
 	[SP_OP_MASK] = { op_mask, ROOT | S1 | S2 },
 	[SP_OP_READONLY] = { op_readonly, ROOT | S1 },
+	[SP_OP_READONLY_ROOT] = { op_readonly_root, ROOT },
 	[SP_OP_MKNOD] = { op_mknod, ROOT | S1 },
 	[SP_OP_SYMLINK] = { op_symlink, ROOT | S1 | S2 },
 	[SP_OP_CHDIR] = { op_chdir, ROOT | S1 },
@@ -787,6 +814,7 @@ static const struct {
 	[SP_OP_FD] = { op_fd, FD | STDIO },
 	[SP_OP_WRITE] = { op_write, FD | S1 | S2 },
 	[SP_OP_UMASK] = { op_umask, 0 },
+	[SP_OP_OWN] = { op_own, 0 },
 	[SP_OP_IDS] = { op_ids, GROUPS },
 	[SP_OP_CAPS] = { op_caps, 0 },
 	[SP_OP_NO_NEW_PRIVS] = { op_no_new_privs, 0 },

@@ -74,6 +74,7 @@ enum sp_op_kind {
 	SP_OP_BIND,
 	SP_OP_MASK,
 	SP_OP_READONLY,
+	SP_OP_READONLY_ROOT,
 	SP_OP_MKNOD,
 	SP_OP_SYMLINK,
 	SP_OP_CHDIR,
@@ -81,6 +82,7 @@ enum sp_op_kind {
 	SP_OP_FD,
 	SP_OP_WRITE,
 	SP_OP_UMASK,
+	SP_OP_OWN,
 	SP_OP_IDS,
 	SP_OP_CAPS,
 	SP_OP_NO_NEW_PRIVS,
@@ -104,6 +106,7 @@ enum sp_call {
 	SP_CALL_DUP3,
 	SP_CALL_EXECVE,
 	SP_CALL_FCHDIR,
+	SP_CALL_FCHOWN,
 	SP_CALL_FSCONFIG,
 	SP_CALL_FSMOUNT,
 	SP_CALL_FSOPEN,
@@ -266,6 +269,7 @@ struct sp_launched {
 /* Each returns a file descriptor or 0, or -errno. */
 int sp_launch(const struct sp_launch *launch, struct sp_launched *launched);
 int sp_setns(int fd, int namespaces);
+int sp_open_in_root(int rootfd, const char *path, uint64_t flags);
 int sp_open_tree(int dirfd, const char *path, unsigned int flags);
 int sp_fsopen(const char *fstype);
 int sp_fsconfig_string(int fs, const char *key, const char *value);

@@ -6,6 +6,7 @@
     ├─ NotFound, AlreadyExists         .kind .name
     ├─ WrongState                      .current .wanted
     ├─ Unsupported                     .feature .needs
+    ├─ Hindered                        .reason: kubelet's word
     └─ KernelError     (+OSError)      .errno .filename .step
        └─ SpawnError                   .op: what the failing op was to do
 
@@ -123,6 +124,14 @@ class Unsupported(SandboxError):
         super().__init__(f"{feature} needs {needs}, which this host lacks", hint=hint)
         self.feature = feature
         self.needs = needs
+
+
+class Hindered(SandboxError):
+    """A container cannot be made as long as things are so; kubelet calls that `reason`, and tries again."""
+
+    def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class KernelError(SandboxError, OSError):

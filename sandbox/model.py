@@ -42,6 +42,57 @@ class VolumeMount:
     read_only: bool = False
 
 
+class SeccompType(StrEnum):
+    """Where the filter of a container's system calls comes from."""
+
+    LOCALHOST = "Localhost"
+    RUNTIME_DEFAULT = "RuntimeDefault"
+    UNCONFINED = "Unconfined"  # there is none
+
+
+@dataclass(frozen=True)
+class SeccompProfile:
+    """A filter of system calls; `localhost_profile` is the path of a Localhost one, relative and without `..`."""
+
+    type: SeccompType
+    localhost_profile: str = ""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What is given and taken beside the default ones: names as sandbox.capabilities has them, or ALL."""
+
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SecurityContext:
+    """What one container may do.  Of a field that is None the pod's holds, and else the image's or the default."""
+
+    privileged: bool = False
+    capabilities: Capabilities = Capabilities()
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    read_only_root_filesystem: bool = False
+    allow_privilege_escalation: bool = True
+    seccomp_profile: SeccompProfile | None = None
+
+
+@dataclass(frozen=True)
+class PodSecurityContext:
+    """What all containers of a pod are, unless their own SecurityContext says otherwise; and `fs_group`, the group that
+    its volumes belong to."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    supplemental_groups: tuple[int, ...] = ()
+    fs_group: int | None = None
+    seccomp_profile: SeccompProfile | None = None
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a container may use at most, and what it is to get at least, by the name of the resource: `cpu` in CPUs,
@@ -78,6 +129,7 @@ class Container:
     env: tuple[EnvVar, ...] = ()
     volume_mounts: tuple[VolumeMount, ...] = ()
     resources: Resources = Resources()
+    security_context: SecurityContext = SecurityContext()
     stdin: bool = False  # its stdin can be attached to; otherwise it is at its end from the start
     stdin_once: bool = False  # the first client's end is the end of stdin
     tty: bool = False  # stdin, stdout and stderr are one terminal
@@ -153,6 +205,7 @@ class Pod:
     host_network: bool = False
     host_pid: bool = False
     host_ipc: bool = False  # with the host's /dev/shm
+    security_context: PodSecurityContext = PodSecurityContext()
     containers: tuple[Container, ...] = ()
     volumes: tuple[Volume, ...] = ()
 

@@ -15,6 +15,7 @@ CREATING = "ContainerCreating"  # reason of a container whose program is still t
 # Reasons of events that say what a pod asks for and this host cannot give; the pod runs all the same.
 REQUESTS_NOT_ENFORCED = "RequestsNotEnforced"
 OOM_SCORE_NOT_SET = "OOMScoreAdjNotSet"
+CRASHING = "CrashLoopBackOff"  # of one that waits for its restart
 START_ERROR = 128  # exit code of a container whose program could not be started (SEMANTICS A24)
 
 
@@ -52,6 +53,7 @@ class Waiting:
 
     reason: str  # ContainerCreating, CrashLoopBackOff, …
     message: str = ""
+    hint: str = ""  # what to do about it, where that is known
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,13 @@ class ContainerStatus:
     @property
     def started(self) -> bool:
         return isinstance(self.state, Running)
+
+    @property
+    def hindrance(self) -> Waiting | None:
+        """Why the container cannot be made as things are, if that is so; it is tried again."""
+        if isinstance(self.state, Waiting) and self.state.reason not in (CREATING, CRASHING):
+            return self.state
+        return None
 
 
 @dataclass(frozen=True)

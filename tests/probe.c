@@ -232,6 +232,14 @@ static int signal_state(char **args)
 	return 0;
 }
 
+/* The real and the effective user: they differ in a set-user-ID program that was let be one. */
+static int users(char **args)
+{
+	(void)args;
+	printf("%d %d\n", (int)getuid(), (int)geteuid());
+	return 0;
+}
+
 /* A system call with arguments that do no harm: what it says where nobody keeps it from the kernel is not EPERM, but for
  * those of which the kernel asks first who calls. */
 static const struct {
@@ -397,7 +405,7 @@ static const struct {
 #endif
 	{ "signals", signal_state, 0 }, { "session-key", session_key, 1 },
 	{ "eat", eat, 1 },		{ "map-huge", map_huge, 1 },
-	{ "forks", forks, 1 },
+	{ "forks", forks, 1 },		{ "users", users, 0 },
 };
 
 int main(int argc, char **argv)

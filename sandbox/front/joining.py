@@ -37,6 +37,7 @@ def exec_(target: Target, argv: Sequence[str], *, stdin: bool, tty: bool) -> int
         target.directory,
         target.number,
         spec,
+        target.privileges,
         stdin=STDIN if stdin else None,
         stdout=STDOUT,
         stderr=STDERR,

@@ -24,7 +24,15 @@ from sandbox.pod import hosting, lifecycle
 from sandbox.pod.client import Client, Created
 from sandbox.pod.pacing import Pace, held
 from sandbox.pod.paths import log_directory
-from sandbox.status import OOM_SCORE_NOT_SET, REQUESTS_NOT_ENFORCED, Event, PodStatus, Running, Terminated
+from sandbox.status import (
+    OOM_SCORE_NOT_SET,
+    REQUESTS_NOT_ENFORCED,
+    Event,
+    PodStatus,
+    Running,
+    Terminated,
+    Waiting,
+)
 
 LOST = "output was rotated away before it could be passed on"
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -98,7 +106,7 @@ def _has_begun(status: PodStatus) -> bool:
         is_over(status)
         or bool(status.unschedulable)
         or all(
-            each.restart_count or each.last_state or isinstance(each.state, Running | Terminated)
+            each.restart_count or each.last_state or isinstance(each.state, Running | Terminated) or each.hindrance
             for each in status.containers
         )
     )
@@ -143,6 +151,7 @@ class _Told:
 
     def __init__(self) -> None:
         self._ends: set[str] = set()
+        self._hindrances: set[tuple[str, str, Waiting]] = set()
         self._events: set[tuple[str, Event]] = set()
 
     def tell(self, statuses: Sequence[PodStatus | None]) -> None:
@@ -154,6 +163,10 @@ class _Told:
                     self._ends.add(end.container_id)
                     subject = f'pod "{status.pod.name}", container "{container}": '
                     print_error(SandboxError(end.message, hint=end.hint or None), subject=subject)
+            for each in status.containers:
+                if each.hindrance and (status.uid, each.name, each.hindrance) not in self._hindrances:
+                    self._hindrances.add((status.uid, each.name, each.hindrance))
+                    _tell_hindrance(status, each.name, each.hindrance)
             for event in status.events:
                 if event.warning and not event.container and (status.uid, event) not in self._events:
                     self._events.add((status.uid, event))
@@ -162,6 +175,12 @@ class _Told:
                         print_warning(said)
                     else:
                         print_error(SandboxError(said))
+
+
+def _tell_hindrance(status: PodStatus, container: str, state: Waiting) -> None:
+    """It is tried again and again, as kubelet does: whoever waits for `run` has to know what for."""
+    subject = f'pod "{status.pod.name}", container "{container}": '
+    print_error(SandboxError(f"{state.reason}: {state.message}", hint=state.hint or None), subject=subject)
 
 
 def _refuse_unmade(status: PodStatus) -> None:

@@ -162,6 +162,22 @@ def _from_container(container: model.Container) -> V1:
             _present(name=mount.name, mountPath=mount.mount_path, readOnly=mount.read_only or None)
             for mount in container.volume_mounts
         ],
+        securityContext=_from_security(container.security_context),
+    )
+
+
+def _from_security(context: model.SecurityContext) -> V1:
+    profile = context.seccomp_profile
+    capabilities = _present(add=list(context.capabilities.add), drop=list(context.capabilities.drop))
+    return _present(
+        privileged=context.privileged or None,
+        capabilities=capabilities,
+        runAsUser=context.run_as_user,
+        runAsGroup=context.run_as_group,
+        runAsNonRoot=context.run_as_non_root,
+        readOnlyRootFilesystem=context.read_only_root_filesystem or None,
+        allowPrivilegeEscalation=None if context.allow_privilege_escalation else False,
+        seccompProfile=profile and _present(type=str(profile.type), localhostProfile=profile.localhost_profile),
     )
 
 

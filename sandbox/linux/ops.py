@@ -456,6 +456,23 @@ class ReadOnly(Op):
 
 
 @dataclass(frozen=True)
+class ReadOnlyRoot(Op):
+    """Make the rootfs read-only, and not what is mounted in it.
+
+    The last of all that touches it: a mount's target can no more be made then, and a file of it that is open for
+    writing is in the way (EBUSY).
+    """
+
+    step = "make rootfs read-only"
+
+    def describe(self) -> str:
+        return "make the rootfs read-only"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("READONLY_ROOT")
+
+
+@dataclass(frozen=True)
 class Mknod(Op):
     """Make a device node; `mode` includes its type (stat.S_IFCHR)."""
 
@@ -584,6 +601,20 @@ class Umask(Op):
 
 
 @dataclass(frozen=True)
+class Own(Op):
+    """Make fds 0 to 2 a user's own, who may then open them by name (/dev/stdout, /dev/pts/0); /dev/null stays as is."""
+
+    uid: int
+    step = "own stdio"
+
+    def describe(self) -> str:
+        return f"make fds 0 to 2 those of uid {self.uid}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("OWN", a=self.uid)
+
+
+@dataclass(frozen=True)
 class Ids(Op):
     """Become user `uid` and group `gid` with just these supplementary groups."""
 
@@ -593,7 +624,7 @@ class Ids(Op):
     step = "set ids"
 
     def describe(self) -> str:
-        groups = ",".join(map(str, self.groups)) or "none"
+        groups = shown(",".join(map(str, self.groups))) or "none"
         return f"become uid {self.uid}, gid {self.gid}, supplementary groups {groups}"
 
     def encode(self, encoder: _Encoder) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sandbox import model
 from sandbox.errors import quoted
-from sandbox.manifest import moot, rules, wording
+from sandbox.manifest import moot, rules, security, wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Text, Whole
 from sandbox.manifest.metadata import METADATA
@@ -80,12 +80,13 @@ CONTAINER = Record(
     Field("env", ListOf(ENV_VAR)),
     Field("volumeMounts", ListOf(VOLUME_MOUNT, _unique("mountPath", _must_be_unique))),
     Field("resources", RESOURCES),
+    Field("securityContext", security.OF_CONTAINER),
     Field("stdin", Flag()),
     Field("stdinOnce", Flag()),
     Field("tty", Flag()),
     known="""
         envFrom imagePullPolicy lifecycle livenessProbe ports readinessProbe resizePolicy restartPolicy
-        restartPolicyRules securityContext startupProbe terminationMessagePath terminationMessagePolicy volumeDevices
+        restartPolicyRules startupProbe terminationMessagePath terminationMessagePolicy volumeDevices
     """,
     idle={
         "imagePullPolicy": ("Always", "IfNotPresent", "Never"),  # nothing is pulled yet
@@ -106,16 +107,16 @@ SPEC: Record[dict[str, Any]] = Record(
     Field("hostNetwork", Flag()),
     Field("hostPID", Flag()),
     Field("hostIPC", Flag()),
+    Field("securityContext", security.OF_POD),
     Field("volumes", ListOf(VOLUME, _unique("name"))),
     known="""
         activeDeadlineSeconds dnsConfig dnsPolicy ephemeralContainers evictionResponders hostAliases hostUsers
         hostnameOverride imagePullSecrets initContainers os overhead readinessGates resourceClaims resources
-        runtimeClassName schedulingGates schedulingGroup securityContext setHostnameAsFQDN subdomain
+        runtimeClassName schedulingGates schedulingGroup setHostnameAsFQDN subdomain
     """,
     ignored="nodeName",  # there is one node
     idle={
         "dnsPolicy": ("ClusterFirst",),
-        "securityContext": ({},),
         "resources": ({},),
         **moot.IDLE,
     },

@@ -25,7 +25,8 @@ class Config:
     """`max_container_restart_period` is in seconds, `container_log_max_size` in bytes.
 
     `pod_pids_limit` is how many processes and threads a pod may have, -1 is any number.  `cgroup_parent` is the slice
-    below which those of the root are made; "" is the top of the cgroup2 tree.
+    below which those of the root are made; "" is the top of the cgroup2 tree.  With `seccomp_default` a container that
+    names no seccomp profile has RuntimeDefault, otherwise none.
     """
 
     node_name: str = field(default_factory=_node_name)
@@ -34,6 +35,7 @@ class Config:
     container_log_max_files: int = 5
     pod_pids_limit: int = -1
     cgroup_parent: str = ""
+    seccomp_default: bool = False
 
 
 # Keys of the contract that come with what they configure.
@@ -122,6 +124,12 @@ def _parent(value: object) -> str:
     return value.strip("/")
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
 _KEYS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "nodeName": ("node_name", _name),
     "maxContainerRestartPeriod": ("max_container_restart_period", _period),
@@ -129,4 +137,5 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "containerLogMaxFiles": ("container_log_max_files", _files),
     "podPidsLimit": ("pod_pids_limit", _pids),
     "cgroupParent": ("cgroup_parent", _parent),
+    "seccompDefault": ("seccomp_default", _flag),
 }

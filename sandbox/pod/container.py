@@ -37,6 +37,7 @@ from sandbox.linux.ops import (
     Pivot,
     Private,
     ReadOnly,
+    ReadOnlyRoot,
     Reap,
     Root,
     Session,
@@ -141,6 +142,8 @@ class ContainerSpec:
     limits: tuple[Knobs, ...] = ()  # of its cgroup
     oom_score_adj: int | None = None  # None: that of the process that asks for it
     privileges: Privileges = DEFAULT_PRIVILEGES
+    privileged: bool = False  # it has the host's devices, and the kernel's files unmasked and writable (SEMANTICS A43)
+    read_only_rootfs: bool = False  # but not what is mounted in it
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,8 @@ class Prepared:
     """The fds that a container's list needs: each made by the engine, each gone when closed.
 
     Of stdin, stdout and stderr None stands for the container's own /dev/null.  `reaper` is the pidfd of the process 1
-    of the pid namespace that the pod's containers share, if they do, and `proc` the host's /proc.
+    of the pid namespace that the pod's containers share, if they do; `proc` is the host's /proc, and `devices` the /dev
+    of a privileged container.
     """
 
     rootfs: int
@@ -158,6 +162,7 @@ class Prepared:
     stdin: int | None = None
     reaper: int | None = None
     proc: int | None = None
+    devices: int | None = None
 
 
 def _oom_score(value: int | None, proc: int | None) -> list[Op]:
@@ -228,31 +233,56 @@ def compile_reaper(*, root: int) -> list[Op]:
     ]
 
 
-# The filesystems that every container has (OCI runtime-spec, config-linux.md, "Default Filesystems").
-DEFAULT_MOUNTS: tuple[Op, ...] = (
-    # Nothing in a container but the bound nodes can be opened as a device: a node that it makes itself is inert
-    # everywhere, as every other mount is nodev.
-    Mount("tmpfs", "/dev", tmpfs_options(64 << 10, 0o755), INERT),
-    *(Bind(f"{POD_DEVICES}/{name}", f"/dev/{name}", _DEVICE, is_file=True) for name in DEVICES),
-    Symlink("/proc/self/fd", "/dev/fd"),
-    Symlink("/proc/self/fd/0", "/dev/stdin"),
-    Symlink("/proc/self/fd/1", "/dev/stdout"),
-    Symlink("/proc/self/fd/2", "/dev/stderr"),
-    # gid 5 is the group tty of every distribution.
-    Mount(
-        "devpts",
-        "/dev/pts",
-        ("newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-        native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC,
-    ),
-    Symlink("pts/ptmx", "/dev/ptmx"),
-    Bind(POD_SHM, "/dev/shm", INERT),
-    # The queues of the pod's IPC namespace.
-    Mount("mqueue", "/dev/mqueue", (), INERT),
-    Mount("sysfs", "/sys", (), INERT | native.MOUNT_ATTR_RDONLY),
-    # From inside the new cgroup namespace: a mount from the first one would reset the host's mount options.
-    Mount("cgroup2", "/sys/fs/cgroup", (), INERT | native.MOUNT_ATTR_RDONLY),
-)
+def _dev(prepared: Prepared) -> list[Op]:
+    """Nothing in a container but the bound nodes can be opened as a device: a node that it makes itself is inert
+    everywhere, as every other mount is nodev.  A privileged one may make and open any."""
+    if prepared.devices is not None:
+        return [Attach(prepared.devices, "/dev", "the host's devices")]
+    return [
+        Mount("tmpfs", "/dev", tmpfs_options(64 << 10, 0o755), INERT),
+        *(Bind(f"{POD_DEVICES}/{name}", f"/dev/{name}", _DEVICE, is_file=True) for name in DEVICES),
+    ]
+
+
+def _filesystems(spec: ContainerSpec, prepared: Prepared) -> list[Op]:
+    """Those that every container has (OCI runtime-spec, config-linux.md, "Default Filesystems")."""
+    kernels = INERT if spec.privileged else INERT | native.MOUNT_ATTR_RDONLY
+    return [
+        *_dev(prepared),
+        Symlink("/proc/self/fd", "/dev/fd"),
+        Symlink("/proc/self/fd/0", "/dev/stdin"),
+        Symlink("/proc/self/fd/1", "/dev/stdout"),
+        Symlink("/proc/self/fd/2", "/dev/stderr"),
+        # gid 5 is the group tty of every distribution.
+        Mount(
+            "devpts",
+            "/dev/pts",
+            ("newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+            native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC,
+        ),
+        Symlink("pts/ptmx", "/dev/ptmx"),
+        Bind(POD_SHM, "/dev/shm", INERT),
+        # The queues of the pod's IPC namespace.
+        Mount("mqueue", "/dev/mqueue", (), INERT),
+        Mount("sysfs", "/sys", (), kernels),
+        # From inside the new cgroup namespace: a mount from the first one would reset the host's mount options.
+        Mount("cgroup2", "/sys/fs/cgroup", (), kernels),
+    ]
+
+
+def _covers(spec: ContainerSpec) -> list[Op]:
+    """What hides and protects the kernel's files that are the whole machine's."""
+    if spec.privileged:
+        return []
+    return [
+        *(ReadOnly(path) for path in security.READ_ONLY_PATHS),
+        *(Mask(path, f"{POD_DEVICES}/null") for path in security.MASKED_PATHS),
+    ]
+
+
+def _sealed(spec: ContainerSpec) -> list[Op]:
+    """The last change to the rootfs, where it is to be read-only; a missing working directory is made before."""
+    return [Chdir(spec.cwd), ReadOnlyRoot()] if spec.read_only_rootfs else []
 
 
 def _proc(sharing: Sharing) -> Op:
@@ -293,7 +323,9 @@ def _environment(env: Mapping[str, str], *, terminal: bool) -> tuple[str, ...]:
 def _mounts(spec: ContainerSpec, prepared: Prepared) -> list[Op]:
     """What is mounted into the container; a mount below another must come after it."""
     rows = [(mount.target, Attach(fd, mount.target, mount.what, is_file)) for mount, fd, is_file in prepared.mounts]
-    in_memory = [(each.target, each.op) for each in spec.mounts if isinstance(each, MemoryMount)]
+    in_memory = [
+        (each.target, each.op(devices=spec.privileged)) for each in spec.mounts if isinstance(each, MemoryMount)
+    ]
     return [op for _, op in sorted([*rows, *in_memory], key=lambda row: row[0].rstrip("/").count("/"))]
 
 
@@ -311,13 +343,13 @@ def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing 
         Gate("PREPARE"),
         Root(prepared.rootfs, POD_ROOTFS),
         _proc(sharing),
-        *DEFAULT_MOUNTS,
+        *_filesystems(spec, prepared),
         # Before the volumes, one of which may cover a device with a pipe that nobody writes to.
         *_own_stdio(spec, prepared, sharing),
         *_mounts(spec, prepared),
         # After all mounts, so that none uncovers what these hide.
-        *(ReadOnly(path) for path in security.READ_ONLY_PATHS),
-        *(Mask(path, f"{POD_DEVICES}/null") for path in security.MASKED_PATHS),
+        *_covers(spec),
+        *_sealed(spec),
         Pivot(),
         *_given_stdio(spec, prepared),
         Gate("START"),
@@ -340,11 +372,11 @@ class ExecSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
     oom_score_adj: int | None = None  # as a container's
-    privileges: Privileges = DEFAULT_PRIVILEGES
 
 
 def compile_exec(
     spec: ExecSpec,
+    privileges: Privileges,
     *,
     init: int,
     stdio: tuple[int | None, int | None, int | None] | None,
@@ -353,10 +385,11 @@ def compile_exec(
 ) -> list[Op]:
     """The list that runs a program in the namespaces of the container whose first process is behind pidfd `init`.
 
-    `stdio` are ends of pipes or sockets made for it, or None for the pod's /dev/null, the container's own being the
-    container's to cover.  No `stdio` at all makes a terminal of `size` (rows, columns).  The process that enters gives
-    up all privileges before `Fork`: in the container's pid namespace nothing appears that could be robbed of any, and
-    being podmon's copy it cannot be ptraced before its execve either.
+    `privileges` are the container's: who joins it is what it is.  `stdio` are ends of pipes or sockets made for it, or
+    None for the pod's /dev/null, the container's own being the container's to cover.  No `stdio` at all makes a
+    terminal of `size` (rows, columns).  The process that enters gives up all privileges before `Fork`: in the
+    container's pid namespace nothing appears that could be robbed of any, and being podmon's copy it cannot be ptraced
+    before its execve either.
     """
     null: list[Op] = []
     given: list[Op] = [Tty(*size)]
@@ -375,7 +408,7 @@ def compile_exec(
         Chdir(spec.cwd),
         Umask(0o022),
         *compile_program(
-            spec.privileges,
+            privileges,
             Exec(spec.argv, _environment(spec.env, terminal=stdio is None)),
             fork=Fork(terminal=stdio is None),
         ),

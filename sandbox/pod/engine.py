@@ -18,7 +18,7 @@ from sandbox import manifest
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
 from sandbox.model import PersistentVolumeClaim, Pod
-from sandbox.pod import config, images, lifecycle, planning
+from sandbox.pod import config, lifecycle, planning
 from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
@@ -58,6 +58,7 @@ class Engine:
         self.config = config.load(root)
         self._warn = warn
         self.store = Store(root, Slices(root, self.config.cgroup_parent), warn)
+        self._around = Surroundings(self.store, self.config, warn)
         self._workers: dict[str, Worker] = {}  # by UID
         self._names: dict[tuple[str, str], Worker] = {}  # a forced deletion frees a name while the pod still ends
         self._lives: dict[str, asyncio.Task[None]] = {}  # by UID; without those whose worker has failed
@@ -88,7 +89,7 @@ class Engine:
         if [each.name for each in pod.containers] != [each.name for each in state.containers]:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: its state is another pod's")
             return None
-        return Worker(record, pod, state, Surroundings(self.store, self.config, self._warn))
+        return Worker(record, pod, state, self._around)
 
     def _add(self, worker: Worker, adoption: asyncio.Task[None] | None = None) -> None:
         self._workers[worker.record.uid] = worker
@@ -169,7 +170,7 @@ class Engine:
             raise
         for record, (_, pod) in zip(made, fresh, strict=True):
             state = new_state(tuple(container.name for container in pod.containers))
-            self._add(Worker(record, pod, state, Surroundings(self.store, self.config, self._warn)))
+            self._add(Worker(record, pod, state, self._around))
 
     def _refuse(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         """Refuse all of them where one cannot be made."""
@@ -180,7 +181,9 @@ class Engine:
             if (pod.namespace, pod.name) in taken:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
-            planning.check(pod, self.store.images, self.store.slices.why_not, self.config.pod_pids_limit)
+            planning.check(
+                pod, self.store.images, self.store.slices.why_not, self.config.pod_pids_limit, self._around.policy
+            )
 
     def create_claim(self, uid: str, written: Mapping[str, Any]) -> None:
         """Make one claim; one that is there with this very UID is fine.  Raises AlreadyExists, SandboxError."""
@@ -234,13 +237,13 @@ class Engine:
         made = worker.instance(container)
         if made is None or made.stage is not Stage.RUNNING:
             raise WrongState(f"container {quoted(container)} is not running", current="waiting", wanted="running")
-        image = images.find(asked.image, self.store.images)
         return Target(
             directory=self.store.sandbox_directory(worker.record.uid),
             number=made.number,
-            env=planning.container_env(worker.pod, asked, image),
-            cwd=asked.working_dir or image.cwd,
+            env=made.setting.env,
+            cwd=made.setting.cwd,
             tty=asked.tty,
             stdin=asked.stdin,
             oom_score_adj=planning.oom_score_adj(worker.pod, asked),
+            privileges=made.setting.privileges,
         )

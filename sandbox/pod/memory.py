@@ -44,9 +44,11 @@ class MemoryMount:
     target: str
     read_only: bool = False
 
-    @property
-    def op(self) -> Op:
-        return Bind(f"{POD_VOLUMES}/{self.volume}", self.target, native.MOUNT_ATTR_RDONLY if self.read_only else 0)
+    def op(self, *, devices: bool) -> Op:
+        """Nothing in it can be opened as a device but with `devices`."""
+        inert = 0 if devices else native.MOUNT_ATTR_NODEV
+        read_only = native.MOUNT_ATTR_RDONLY if self.read_only else 0
+        return Bind(f"{POD_VOLUMES}/{self.volume}", self.target, inert | read_only)
 
 
 class Held:
@@ -61,7 +63,7 @@ class Held:
         """Have them in podmon's new root: empty, or, where it is in the namespace held, those that it finds there."""
         if self.namespace is not None:
             return [Bind(volume.path, volume.path) for volume in self.volumes]
-        return [Mount("tmpfs", volume.path, volume.options, native.MOUNT_ATTR_NODEV) for volume in self.volumes]
+        return [Mount("tmpfs", volume.path, volume.options) for volume in self.volumes]
 
     def hold(self, podmon: int) -> None:
         """Hold those of a podmon that is set up, by its pidfd."""

@@ -64,9 +64,14 @@ def _give_entry(directory: int, name: str, gid: int) -> int | None:
 
 
 def _give(fd: int, gid: int) -> int:
-    """Give what is behind the descriptor away; its mode before."""
-    path, mode = f"/proc/self/fd/{fd}", os.fstat(fd).st_mode
-    os.chown(path, -1, gid)
-    if not stat.S_ISLNK(mode):  # whose mode says nothing
-        Path(path).chmod(stat.S_IMODE(mode) | (_DIRECTORY if stat.S_ISDIR(mode) else _FILE))
+    """Give what is behind the descriptor away, unless it is already; its mode before."""
+    path, before = f"/proc/self/fd/{fd}", os.fstat(fd)
+    mode = before.st_mode
+    more = 0 if stat.S_ISLNK(mode) else _DIRECTORY if stat.S_ISDIR(mode) else _FILE  # a link's says nothing
+    if before.st_gid != gid:
+        os.chown(path, -1, gid)
+    elif mode & more == more:
+        return mode
+    if more:
+        Path(path).chmod(stat.S_IMODE(mode) | more)  # chown has taken the bits of set-user-ID, too
     return mode

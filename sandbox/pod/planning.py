@@ -13,9 +13,11 @@ from cgroups import page_sizes
 from sandbox.errors import SandboxError
 from sandbox.expand import argv, environment
 from sandbox.linux import host, native
+from sandbox.linux.ops import Seccomp
 from sandbox.model import Container, Pod
-from sandbox.pod import images, resources, volumes
+from sandbox.pod import confinement, images, resources, users, volumes
 from sandbox.pod.claims import Claims
+from sandbox.pod.confinement import Policy
 from sandbox.pod.container import ContainerSpec, Sharing
 from sandbox.pod.images import Image
 from sandbox.pod.resources import Means
@@ -26,14 +28,16 @@ from sandbox.status import OOM_SCORE_NOT_SET, REQUESTS_NOT_ENFORCED
 MAX_VOLUME_MOUNTS = native.MAX_FDS - 16
 
 
-def check(pod: Pod, image_store: Path, why_not: resources.Why, pids_limit: int) -> None:
+def check(pod: Pod, image_store: Path, why_not: resources.Why, pids_limit: int, policy: Policy) -> None:
     """Refuse what cannot run here, before anything of the pod is made.
 
     `why_not` says of a controller why it cannot be had, `pids_limit` is the configuration's.  Raises Unsupported for a
-    limit that cannot be held, NotFound for a missing image or host path, SandboxError for a container with no program.
+    limit that cannot be held or privileges that this engine cannot give, NotFound for a missing image or host path,
+    SandboxError for a container without a program.
     """
     resources.check(pod, why_not, pids_limit=pids_limit, page_sizes=page_sizes)
     volumes.check(pod)
+    confinement.check(pod, policy)
     for container in pod.containers:
         count = len(container.volume_mounts)
         if count > MAX_VOLUME_MOUNTS:
@@ -68,14 +72,24 @@ def sharing(pod: Pod) -> Sharing:
     )
 
 
-def container_env(pod: Pod, container: Container, image: Image) -> dict[str, str]:
-    """The container's environment.
+def seccomp_filter(pod: Pod, container: Container, policy: Policy, full_name: str) -> Seccomp | None:
+    """The filter of the container's system calls.
+
+    Raises Hindered where that, or anything else that may change without the pod, keeps the container from being made.
+    `full_name` is the pod's, as kubelet has it in messages.
+    """
+    confinement.require_non_root(pod, container, full_name)
+    return confinement.seccomp_filter(pod, container, policy)
+
+
+def container_env(pod: Pod, container: Container, image: Image, home: str) -> dict[str, str]:
+    """The container's environment, of a user whose home is `home`.
 
     HOSTNAME and HOME are there as containerd and runc set them, TERM where there is a terminal; the manifest's env
     comes last and wins.
     """
     term = {"TERM": "xterm"} if container.tty else {}
-    return {**image.env, "HOSTNAME": hostname(pod), "HOME": "/root", **term, **environment(container.env)}
+    return {**image.env, "HOSTNAME": hostname(pod), "HOME": home, **term, **environment(container.env)}
 
 
 def oom_score_adj(pod: Pod, container: Container) -> int:
@@ -94,16 +108,30 @@ def resource_warnings(pod: Pod, why_not: resources.Why) -> Iterator[tuple[str, s
 
 
 def container_spec(
-    pod: Pod, container: Container, directory: Path, image_store: Path, *, claims: Claims, means: Means
+    pod: Pod,
+    container: Container,
+    directory: Path,
+    image_store: Path,
+    *,
+    claims: Claims,
+    means: Means,
+    held: int,
+    system_calls: Seccomp | None,
 ) -> ContainerSpec:
-    """What the container is made of; `directory` is the pod's.  Makes volumes and files of /etc that are missing."""
+    """What the container is made of; `directory` is the pod's.  Makes volumes and files of /etc that are missing.
+
+    `means` are the controllers there are, `held` the bits of the capabilities that can be given, `system_calls` what
+    `seccomp_filter` said.
+    """
     image = images.find(container.image, image_store)
+    who = confinement.asked(pod, container)
+    user = users.find(image.rootfs, who.uid or confinement.IMAGE_USER, who.gid, who.groups)
     etc = volumes.create_etc(pod, hostname(pod), directory)
     paths = volumes.create(pod, directory, claims)
     return ContainerSpec(
         argv=program(container, image),
         rootfs=image.rootfs,
-        env=container_env(pod, container, image),
+        env=container_env(pod, container, image, user.home),
         cwd=container.working_dir or image.cwd,
         mounts=(*etc, *volumes.mounts_of(pod, container, paths)),
         stdin=container.stdin,
@@ -111,4 +139,7 @@ def container_spec(
         tty=container.tty,
         limits=resources.container_knobs(pod, container, means),
         oom_score_adj=oom_score_adj(pod, container),
+        privileges=confinement.privileges(container, user, held=held, system_calls=system_calls),
+        privileged=container.security_context.privileged,
+        read_only_rootfs=container.security_context.read_only_root_filesystem,
     )

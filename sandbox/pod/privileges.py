@@ -3,6 +3,7 @@
 Pure.  The order is not free, as each step may take what the next one needs:
 
     step            needs
+    Own             CAP_CHOWN
     Ids             CAP_SETUID, CAP_SETGID
     Caps            CAP_SETPCAP, to leave capabilities out of the bounding set
     Signals         nothing
@@ -11,21 +12,21 @@ Pure.  The order is not free, as each step may take what the next one needs:
     Exec            after Ready: execve alone
 
 What comes after Seccomp the profile must allow.  So that is last, right before execve: a profile has to allow what the
-program needs and no more.  Without
-no_new_privs CAP_SYS_ADMIN is kept until there, and goes with execve, which gives no more than the bounding set.  But it
-must never be seen in a pid namespace that the container is in (whoever has CAP_SYS_PTRACE there could take it): a
-process that is to Fork puts its filter on before, and drops CAP_SYS_ADMIN under it.
+program needs and no more.  Without no_new_privs CAP_SYS_ADMIN is kept until there, and goes with execve, which gives no
+more than the bounding set.  But it must never be seen in a pid namespace that the container is in (whoever has
+CAP_SYS_PTRACE there could take it): a process that is to Fork puts its filter on before, and drops CAP_SYS_ADMIN under
+it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sandbox.linux import security
-from sandbox.linux.ops import Caps, Exec, Fork, Ids, NoNewPrivs, Op, Ready, Seccomp, Signals
+from sandbox import capabilities
+from sandbox.linux.ops import Caps, Exec, Fork, Ids, NoNewPrivs, Op, Own, Ready, Seccomp, Signals
 
-_DEFAULT = security.capability_bits(security.DEFAULT_CAPABILITIES)
-_SYS_ADMIN = security.capability_bits(("SYS_ADMIN",))
+_DEFAULT = capabilities.bits(capabilities.DEFAULT)
+_SYS_ADMIN = capabilities.bits(("SYS_ADMIN",))
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ DEFAULT_PRIVILEGES = Privileges()  # what a manifest that says nothing asks for
 def compile_program(privileges: Privileges, program: Exec, *, fork: Fork | None = None) -> list[Op]:
     """Become what `privileges` say and run `program`; with `fork` as a member of a pid namespace entered before."""
     bounding, permitted = privileges.bounding, privileges.permitted
-    begin: list[Op] = [Ids(privileges.uid, privileges.gid, privileges.groups)]
+    own: list[Op] = [Own(privileges.uid)] if privileges.uid else []
+    begin = [*own, Ids(privileges.uid, privileges.gid, privileges.groups)]
     if privileges.no_new_privs:
         begin.append(NoNewPrivs())
     join = [] if fork is None else [fork]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import re
 import secrets
 import signal
-import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
@@ -21,14 +21,13 @@ from pathlib import Path
 from cgroups import Cgroup, NoSuchCgroup
 from sandbox.errors import SandboxError, WrongState
 from sandbox.linux import host, mounts, native
-from sandbox.pod import wire
+from sandbox.pod import setting, wire
 from sandbox.pod.container import (
     POD_ROOTFS,
     PODMON_OOM_SCORE_ADJ,
     PRIVATE,
     ContainerSpec,
     ExecSpec,
-    Prepared,
     Sharing,
     compile_container,
     compile_exec,
@@ -37,9 +36,12 @@ from sandbox.pod.container import (
     placed,
 )
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
-from sandbox.pod.memory import NOTHING, Held, MemoryMount
+from sandbox.pod.memory import NOTHING, Held
 from sandbox.pod.podmon import Child, Podmon, Stage
-from sandbox.pod.streams import LogTarget, Streams, open_streams, passable
+from sandbox.pod.preparation import prepare
+from sandbox.pod.privileges import Privileges
+from sandbox.pod.setting import Setting
+from sandbox.pod.streams import LogTarget, open_streams, passable
 from sandbox.status import ExitStatus
 
 __all__ = ["RECORDS", "LogTarget", "PodSandbox", "SandboxContainer"]
@@ -57,10 +59,12 @@ class SandboxContainer:
     `number` is podmon's name for it, `id` (64 hex digits) everybody else's.
     """
 
-    def __init__(self, name: str, identity: str, child: Child, podmon: Podmon, scope: Cgroup) -> None:
+    def __init__(self, name: str, directory: Path, child: Child, podmon: Podmon, scope: Cgroup) -> None:
+        """`directory` is its own on disk, and called by its id."""
         self.name = name
-        self.id = identity
+        self.id = directory.name
         self.scope = scope
+        self._directory = directory
         self._child = child
         self._podmon = podmon
 
@@ -94,6 +98,11 @@ class SandboxContainer:
     @property
     def failure(self) -> SandboxError | None:
         return self._child.failure
+
+    @functools.cached_property
+    def setting(self) -> Setting:
+        """What its program started with: what joins it is to have the same."""
+        return setting.kept(self._directory)
 
     async def forget(self) -> None:
         """Have podmon drop what it keeps of it; it has ended."""
@@ -201,7 +210,8 @@ class PodSandbox:
             child = podmon.children.get(number)
             if child is not None:
                 scope = pod_slice.child(f"{identity}.scope")
-                box.containers[container] = SandboxContainer(container, identity, child, podmon, scope)
+                own = box._directory_of(identity)
+                box.containers[container] = SandboxContainer(container, own, child, podmon, scope)
         return box
 
     def detach(self) -> None:
@@ -314,17 +324,20 @@ class PodSandbox:
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             scope.remove_tree()
             raise
-        container = SandboxContainer(name, identity, child, self._podmon, scope)
+        container = SandboxContainer(name, self._directory_of(identity), child, self._podmon, scope)
         self.containers[name] = container
         return container
+
+    def _directory_of(self, identity: str) -> Path:
+        return self.directory / "containers" / identity
 
     async def _spawn(
         self, identity: str, scope: Cgroup, spec: ContainerSpec, output: tuple[int, int], target: LogTarget | None
     ) -> Child:
-        layer = self.directory / "containers" / identity
+        layer = self._directory_of(identity)
         with ExitStack() as fds:
             streams = open_streams(spec, target, output, fds)
-            prepared = self._prepare(spec, layer, streams, fds)
+            prepared = prepare(spec, layer, streams, self._reaper(), fds)
             cgroup = fds.enter_context(scope.fd())
             child = await self._podmon.spawn(
                 compile_container(placed(spec, host.own_oom_score_adj()), prepared, self.sharing),
@@ -340,8 +353,15 @@ class PodSandbox:
             raise wire.killed_while_made(oom_killed=bool(child.exit and child.exit.oom_killed))
         return child
 
-    async def execute(self, container: SandboxContainer, spec: ExecSpec, stdio: tuple[int, int, int] | None) -> Child:
-        """Start a further program in a running container.
+    async def execute(
+        self,
+        container: SandboxContainer,
+        spec: ExecSpec,
+        stdio: tuple[int, int, int] | None,
+        *,
+        privileges: Privileges | None = None,
+    ) -> Child:
+        """Start a further program in a running container, with that one's privileges unless others are given.
 
         `stdio` are ends of pipes or sockets made for it, whose copies here the caller closes, or /dev/null (as -1 is);
         None gives it a terminal, whose master is then `Child.terminal`.  Returns once the program runs.  Raises
@@ -354,7 +374,11 @@ class PodSandbox:
         given = None if stdio is None else (passable(stdio[0]), passable(stdio[1]), passable(stdio[2]))
         with ExitStack() as fds:
             listed = compile_exec(
-                placed(spec, host.own_oom_score_adj()), init=init, stdio=given, proc=mounts.open_proc(fds)
+                placed(spec, host.own_oom_score_adj()),
+                privileges or container.setting.privileges,
+                init=init,
+                stdio=given,
+                proc=mounts.open_proc(fds),
             )
             child = await self._podmon.execute(listed, cgroup_of=container.number)
         try:
@@ -364,24 +388,6 @@ class PodSandbox:
             child.signal(signal.SIGKILL)
             raise wire.joined_too_late() from None
         return child
-
-    def _prepare(self, spec: ContainerSpec, layer: Path, streams: Streams, fds: ExitStack) -> Prepared:
-        """Make the mounts that need the host's paths.  Their fds close with `fds`: attached or not, none stays."""
-        upper, work = layer / "upper", layer / "work"
-        upper.mkdir(parents=True)
-        work.mkdir()
-        upper.chmod(0o755)  # it becomes the mode of the container's root directory
-        rootfs = mounts.overlay(spec.rootfs, upper, work)
-        fds.callback(os.close, rootfs)
-        attached = []
-        for mount in spec.mounts:
-            if isinstance(mount, MemoryMount):
-                continue  # its container finds it in podmon's root
-            fd = mounts.bind(mount.source, read_only=mount.read_only)
-            fds.callback(os.close, fd)
-            attached.append((mount, fd, not stat.S_ISDIR(os.fstat(fd).st_mode)))
-        given = {"stdin": streams.stdin, "reaper": self._reaper(), "proc": mounts.open_proc(fds)}
-        return Prepared(rootfs, tuple(attached), streams.stdout, streams.stderr, **given)
 
     async def stop(self, timeout: float) -> None:
         """TERM to every container at once; what is still there after `timeout` seconds (2 at least) is killed.

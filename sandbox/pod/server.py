@@ -27,6 +27,7 @@ from typing import Any
 
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
+from sandbox.linux import privileges
 from sandbox.pod import codec
 from sandbox.pod.claim_files import remove_tree
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
@@ -213,6 +214,7 @@ async def serve(
     another engine owns the root.
     """
     asyncio.get_running_loop().set_exception_handler(lambda _, context: warn(_told(context)))
+    privileges.name_thread("seedpod:engine")
     make_root(root)
     path = socket_path(root)
     lock = await _locked(root)

@@ -5,10 +5,11 @@ sandbox.pod.paths.
         pod.json                what was asked for; a pod without it was never made, or is removed to its last file
         state.json              where it is in its life
         etc/ volumes/           its files
-        sandbox/                podmon's: its socket, records of ends, containers/<id>/{upper,work}
+        sandbox/                podmon's: its socket, records of ends, containers/<id>/{upper,work,setting.json}
     <root>/claims/              volumes that outlive pods, see sandbox.pod.claims
     <root>/logs/<namespace>_<name>_<uid>/<container>/<restart>.log
     <root>/images/              rootfs directories, see sandbox.pod.images
+    <root>/seccomp/             profiles of type Localhost, the administrator's
 
 Every file is replaced whole.  The engine is the only writer, so nothing here takes a lock but that of the root.
 """
@@ -61,6 +62,11 @@ class Store:
     @property
     def images(self) -> Path:
         return self.root / "images"
+
+    @property
+    def profiles(self) -> Path:
+        """The seccomp profiles that the administrator has put there."""
+        return self.root / "seccomp"
 
     def directory(self, uid: str) -> Path:
         return self._pods / uid

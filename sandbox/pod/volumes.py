@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import posixpath
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from sandbox.pod import host_paths
 from sandbox.pod.claims import Claims
 from sandbox.pod.container import BindMount
 from sandbox.pod.memory import MemoryMount, MemoryVolume
+from sandbox.pod.ownership import give_to_group
 
 EMPTY_DIR_MODE = 0o777  # as kubelet makes it: any user of any container may write
 
@@ -39,7 +42,7 @@ def in_memory(pod: Pod) -> tuple[MemoryVolume, ...]:
     """Those of the pod's volumes that are kept in memory, for its sandbox to have."""
     sources = [(volume.name, volume.source) for volume in pod.volumes]
     return tuple(
-        MemoryVolume(name, _memory_size(source), EMPTY_DIR_MODE)
+        MemoryVolume(name, _memory_size(source), _empty_dir_mode(pod), pod.security_context.fs_group or 0)
         for name, source in sources
         if isinstance(source, EmptyDir) and source.medium is Medium.MEMORY
     )
@@ -67,17 +70,37 @@ def create(pod: Pod, directory: Path, claims: Claims) -> dict[str, Path]:
             case EmptyDir(Medium.DISK):
                 path = directory / "volumes" / volume.name
                 if not path.is_dir():  # kept from one instance and one sandbox to the next (SEMANTICS A15)
-                    _make_empty_dir(path)
+                    _make_empty_dir(path, pod)
                 paths[volume.name] = path
     return paths
 
 
-def _make_empty_dir(path: Path) -> None:
-    """It is there with its mode, or not at all: whoever makes it may be killed at any moment."""
+def _empty_dir_mode(pod: Pod) -> int:
+    """With an fsGroup all that is made in it is that group's, as kubelet has it."""
+    return EMPTY_DIR_MODE if pod.security_context.fs_group is None else EMPTY_DIR_MODE | stat.S_ISGID
+
+
+def _make_empty_dir(path: Path, pod: Pod) -> None:
+    """It is there with its group and mode, or not at all: whoever makes it may be killed at any moment."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.mkdir(parents=True, exist_ok=True)
-    fresh.chmod(EMPTY_DIR_MODE)
+    os.chown(fresh, 0, pod.security_context.fs_group or 0)
+    fresh.chmod(_empty_dir_mode(pod))
     fresh.rename(path)
+
+
+async def give_claims_to_group(pod: Pod, claims: Claims) -> None:
+    """Have what its claims hold belong to the pod's fsGroup, before any container of it runs.
+
+    That may take long, for there may be much.  Neither a host path nor a claim that is only read is anybody's to give.
+    """
+    gid = pod.security_context.fs_group
+    if gid is None:
+        return
+    for volume in pod.volumes:
+        if isinstance(volume.source, ClaimVolume) and not volume.source.read_only:
+            path = claims.volume(pod.namespace, volume.source.claim_name)
+            await asyncio.to_thread(give_to_group, path, gid)
 
 
 def create_etc(pod: Pod, hostname: str, directory: Path) -> tuple[BindMount, ...]:

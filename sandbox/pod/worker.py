@@ -145,6 +145,7 @@ class Worker:
     async def _make_sandbox(self) -> None:
         uid = self.record.uid
         await self._take_claims()
+        await unless(self._ending, volumes.give_claims_to_group(self.pod, self._store.claims))
         directory = self._store.sandbox_directory(uid)
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
             await asyncio.to_thread(self._store.remove_sandbox, uid)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from errno import EPERM
 from typing import Any, NoReturn, TypeVar
 
+from sandbox.capabilities import CAPABILITIES
 from sandbox.errors import ProfileError, quoted
 from sandbox.linux.seccomp.profile import (
     MAX_ARGUMENTS,
@@ -28,7 +29,6 @@ from sandbox.linux.seccomp.profile import (
     Profile,
     Rule,
 )
-from sandbox.linux.security import CAPABILITIES
 
 _T = TypeVar("_T")
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from sandbox import capabilities
 from sandbox.linux import host, seccomp
 from sandbox.linux.seccomp import filter as filter_module
 
@@ -32,3 +33,15 @@ def test_without_the_library_there_is_no_profile_and_the_cure_is_named(monkeypat
         filter_module._library.cache_clear()
     assert (ability.value, ability.missing) == ("no profile but Unconfined", True)
     assert "apt-get install libseccomp2" in str(ability.remedy)
+
+
+def test_all_capabilities_that_root_lacks_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host.privileges, "missing", lambda _: ())
+    monkeypatch.setattr(host.os, "geteuid", lambda: 0)
+    every = capabilities.bits(capabilities.CAPABILITIES)
+    monkeypatch.setattr(host.privileges, "held", lambda: every & ~capabilities.bits(("SYS_RESOURCE", "SYS_TIME")))
+    ability = row("privileges")
+    assert (ability.value, ability.missing) == ("root without SYS_RESOURCE SYS_TIME", True)
+    assert str(ability.remedy).endswith("; no container can be given what seedpod does not have")
+    monkeypatch.setattr(host.privileges, "held", lambda: every)
+    assert row("privileges") == host.Ability("privileges", "root, all capabilities")

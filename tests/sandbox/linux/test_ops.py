@@ -32,9 +32,11 @@ from sandbox.linux.ops import (
     OomScoreAdj,
     Op,
     Open,
+    Own,
     Pivot,
     Private,
     ReadOnly,
+    ReadOnlyRoot,
     Ready,
     Reap,
     Root,
@@ -105,6 +107,7 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
     ),
     (Mask("/proc/keys", "/n"), "hide /proc/keys", {"kind": "MASK", "s1": "/proc/keys", "s2": "/n", "a": COVERED}),
     (ReadOnly("/proc/sys"), "make /proc/sys read-only", {"kind": "READONLY", "s1": "/proc/sys", "a": COVERED}),
+    (ReadOnlyRoot(), "make the rootfs read-only", {"kind": "READONLY_ROOT"}),
     (
         Mknod("/dev/null", stat.S_IFCHR | 0o666, 1, 3),
         "make the device /dev/null (crw-rw-rw- 1:3)",
@@ -128,6 +131,7 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
         {"kind": "WRITE", "fd": 74, "s1": "self/oom_score_adj", "s2": "-998"},
     ),
     (Umask(0o22), "set the umask to 0022", {"kind": "UMASK", "a": 0o22}),
+    (Own(1000), "make fds 0 to 2 those of uid 1000", {"kind": "OWN", "a": 1000}),
     (
         Ids(1000, 2000, (5, 70000)),
         "become uid 1000, gid 2000, supplementary groups 5,70000",

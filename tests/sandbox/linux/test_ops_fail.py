@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from cgroups import Cgroup
+from sandbox import capabilities
 from sandbox.errors import SpawnError
-from sandbox.linux import mounts, native, security
+from sandbox.linux import mounts, native
 from sandbox.linux.ops import (
     Attach,
     Bind,
@@ -41,9 +42,11 @@ from sandbox.linux.ops import (
     OomScoreAdj,
     Op,
     Open,
+    Own,
     Pivot,
     Private,
     ReadOnly,
+    ReadOnlyRoot,
     Ready,
     Reap,
     Root,
@@ -68,12 +71,12 @@ NULL = f"{POD_DEVICES}/null"  # in podmon's root
 TIMEOUT = 60  # seconds; generous, for machines that emulate
 SYS_PIDFD_GETFD = 438
 
-DEFAULT = security.capability_bits(security.DEFAULT_CAPABILITIES)
+DEFAULT = capabilities.bits(capabilities.DEFAULT)
 
 
 def without(*names: str) -> int:
     """The default capabilities but for these."""
-    return DEFAULT & ~security.capability_bits(names)
+    return DEFAULT & ~capabilities.bits(names)
 
 
 @dataclass(frozen=True)
@@ -296,6 +299,24 @@ CASES = [
         *("make read-only", "/file/x", "openat2", errno.ENOTDIR),
     ),
     Case(
+        "READONLY_ROOT",
+        "a file of it is open for writing (finding 13)",
+        rooted(Open("/file", 1, os.O_WRONLY), ReadOnlyRoot()),
+        *("make rootfs read-only", None, "mount_setattr", errno.EBUSY),
+    ),
+    Case(
+        "READONLY_ROOT",
+        "it is no mount",
+        plain(Root(None, POD_ROOTFS), ReadOnlyRoot()),
+        *("make rootfs read-only", None, "mount_setattr", errno.EINVAL),
+    ),
+    Case(
+        "MOUNT",
+        "no target on a read-only root (finding 13)",
+        rooted(ReadOnlyRoot(), Mount("tmpfs", "/missing")),
+        *("mount", "/missing", "mkdirat", errno.EROFS),
+    ),
+    Case(
         "MKNOD",
         "something is there",
         rooted(Mknod("/file", stat.S_IFCHR | 0o666, 1, 3)),
@@ -359,6 +380,12 @@ CASES = [
         "lower, without CAP_SYS_RESOURCE",
         lambda fds: [Caps(DEFAULT, DEFAULT), OomScoreAdj(fds.proc, -1000)],
         *("set oom_score_adj", None, "write", errno.EACCES),
+    ),
+    Case(
+        "OWN",
+        "without CAP_CHOWN",
+        rooted(Open("/file", 1), Caps(DEFAULT, without("CHOWN")), Own(1000)),
+        *("own stdio", None, "fchown", errno.EPERM),
     ),
     Case(
         "IDS",

@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.linux import native
 from sandbox.linux.ops import Attach, Bind, Mount, Op, Pivot, Private, Root, SetNs, Unshare
-from sandbox.model import EmptyDir, HostPath, Medium, Pod, Volume
+from sandbox.model import EmptyDir, HostPath, Medium, Pod, PodSecurityContext, Volume
 from sandbox.pod import volumes
 from sandbox.pod.container import BindMount, ContainerSpec, Prepared, compile_container, compile_pod
 from sandbox.pod.memory import Held, MemoryMount, MemoryVolume
@@ -24,10 +24,10 @@ def pod_ops(held: Held) -> list[Op]:
     return compile_pod(hostname="web", root=5, at="/at", memory=held)
 
 
-def test_podmon_mounts_each_in_its_new_root_with_a_size_and_no_devices() -> None:
+def test_podmon_mounts_each_in_its_new_root_with_a_size() -> None:
     ops = pod_ops(Held([CACHE]))
     options = ("size=1048576", "nr_inodes=256", "mode=777", "gid=0")  # finding 13
-    mount = Mount("tmpfs", "/volumes/cache", options, native.MOUNT_ATTR_NODEV)
+    mount = Mount("tmpfs", "/volumes/cache", options)
     assert mount in ops
     assert ops.index(mount) < next(i for i, op in enumerate(ops) if isinstance(op, Pivot))
 
@@ -54,7 +54,25 @@ def test_a_container_binds_it_in_the_order_of_depth_among_its_other_mounts() -> 
     ops = compile_container(spec, Prepared(rootfs=10, mounts=rows, stdout=11, stderr=12))
     made = [op for op in ops if isinstance(op, Attach | Bind) and not op.target.startswith(("/dev", "/proc"))]
     assert [op.target for op in made] == ["/", "/a", "/a/b", "/a/b/c"]
-    assert [op.attributes for op in made if isinstance(op, Bind)] == [native.MOUNT_ATTR_RDONLY, 0]
+    nodev = native.MOUNT_ATTR_NODEV
+    assert [op.attributes for op in made if isinstance(op, Bind)] == [nodev | native.MOUNT_ATTR_RDONLY, nodev]
+
+
+def test_a_privileged_container_may_open_devices_in_it() -> None:
+    """# A43"""
+    spec = ContainerSpec(argv=("app",), rootfs=Path("/image"), mounts=(MemoryMount("cache", "/a"),), privileged=True)
+    ops = compile_container(spec, Prepared(rootfs=10, mounts=(), stdout=11, stderr=12, devices=13))
+    assert Bind("/volumes/cache", "/a", 0) in ops
+
+
+def test_with_an_fs_group_it_is_that_groups() -> None:
+    pod = Pod(
+        "web",
+        volumes=(Volume("cache", EmptyDir(Medium.MEMORY)),),
+        security_context=PodSecurityContext(fs_group=2000),
+    )
+    (volume,) = volumes.in_memory(pod)
+    assert volume.options[2:] == ("mode=2777", "gid=2000")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,23 @@ def test_a_tree_is_the_groups_to_read_and_write_and_owners_stay(tmp_path: Path) 
     assert (tree / "a" / "new").stat().st_gid == GID
 
 
+def test_what_is_the_groups_already_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "program").write_text("")
+    (tmp_path / "a" / "program").chmod(0o4755)
+    (tmp_path / "link").symlink_to("nowhere")
+    give_to_group(tmp_path, GID)
+    paths = [tmp_path, *tmp_path.rglob("*")]
+    before = [(path.lstat().st_ctime_ns, of(path)) for path in paths]
+    give_to_group(tmp_path, GID)
+    assert [(path.lstat().st_ctime_ns, of(path)) for path in paths] == before
+    (tmp_path / "a" / "program").chmod(0o400)
+    os.chown(tmp_path / "a", -1, 0)
+    give_to_group(tmp_path, GID)
+    assert of(tmp_path / "a" / "program") == (0, GID, "-rw-rw----")
+    assert of(tmp_path / "a") == (0, GID, "drwxrwsr-x")
+
+
 def test_links_pipes_and_sockets_are_given_away_and_not_followed_or_opened(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox import capabilities
 from sandbox.errors import SpawnError
-from sandbox.linux import security
 from sandbox.linux.ops import Caps, Exec, Fork, Ids, NoNewPrivs, Op, Ready, Seccomp, Signals
 from sandbox.pod.container import PRIVATE, Sharing
 from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges, compile_program
@@ -24,8 +24,8 @@ JOINING = ("prctl", "capset", "clone", "sendmsg", "recvfrom", "setsid")
 
 PROGRAM = Exec(("app",))
 FORK = Fork()
-DEFAULT = security.capability_bits(security.DEFAULT_CAPABILITIES)
-SYS_ADMIN = security.capability_bits(("SYS_ADMIN",))
+DEFAULT = capabilities.bits(capabilities.DEFAULT)
+SYS_ADMIN = capabilities.bits(("SYS_ADMIN",))
 
 NAMESPACES = [pytest.param(PRIVATE, id="own"), pytest.param(Sharing(pid=True), id="shared")]
 

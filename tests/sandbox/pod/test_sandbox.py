@@ -25,6 +25,7 @@ from sandbox.linux import native
 from sandbox.pod import wire
 from sandbox.pod.container import DEFAULT_PATH, PRIVATE, ContainerSpec, ExecSpec, Sharing
 from sandbox.pod.podmon import Child, Podmon, Stage, readable
+from sandbox.pod.privileges import Privileges
 from sandbox.pod.sandbox import RECORDS, LogTarget, PodSandbox, SandboxContainer
 
 pytestmark = pytest.mark.root
@@ -92,12 +93,14 @@ def bounded(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-async def output_of(box: PodSandbox, container: SandboxContainer, *argv: str, **fields: Any) -> tuple[int, str]:
+async def output_of(
+    box: PodSandbox, container: SandboxContainer, *argv: str, privileges: Privileges | None = None
+) -> tuple[int, str]:
     """Exit code and output of a program executed in a container, its stdin being empty."""
     null = os.open("/dev/null", os.O_RDWR)
     read, write = os.pipe()
     try:
-        child = await box.execute(container, ExecSpec(argv, ENV, **fields), (null, write, write))
+        child = await box.execute(container, ExecSpec(argv, ENV), (null, write, write), privileges=privileges)
     except (SpawnError, WrongState):
         os.close(read)
         raise

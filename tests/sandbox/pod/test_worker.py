@@ -199,7 +199,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path)
     monkeypatch.setattr(module.PodSandbox, "create", made.create)
     monkeypatch.setattr(module.PodSandbox, "connect", made.connect)
-    monkeypatch.setattr(module.planning, "container_spec", lambda *_: None)
+    monkeypatch.setattr(module.planning, "container_spec", lambda *_, **__: None)
     return made
 
 
