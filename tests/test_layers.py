@@ -58,7 +58,7 @@ def test_imports_go_one_way(path: Path) -> None:
 
 DOORS = {
     "sandbox.linux._native": {"sandbox.linux.native"},
-    "pyroute2": {"sandbox.linux.network"},
+    "pyroute2": {"sandbox.linux.network_rtnl"},
     "prctl": {"sandbox.linux.host"},
     "yaml": {"sandbox.manifest.tree", "sandbox.front.encode"},
     "argparse": {"sandbox.front.arguments"},

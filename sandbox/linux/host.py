@@ -17,7 +17,7 @@ import prctl
 
 import cgroups
 from sandbox.errors import KernelError, Unsupported
-from sandbox.linux import network
+from sandbox.linux import netfilter
 from sandbox.linux.security import DEFAULT_CAPABILITIES
 
 MINIMUM_FILES = 64  # a pod of two containers being made, two clients, Python's own
@@ -146,7 +146,8 @@ def _seccomp() -> Ability:
 def _nftables() -> Ability:
     if os.geteuid() != 0:
         return Ability("nftables", "only root can tell")
-    known = network.has_nftables()
-    return Ability(
-        "nftables", "available" if known else "not loaded", not known, None if known else "modprobe nf_tables"
-    )
+    version = netfilter.nft_version()
+    if version is None:
+        remedy = "no pod can have a network of its own: apt-get install nftables; modprobe nf_tables"
+        return Ability("nftables", "not available", True, remedy)
+    return Ability("nftables", f"nft {version}")

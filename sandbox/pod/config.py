@@ -7,10 +7,12 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from sandbox.errors import SandboxError, quoted
+from sandbox.linux.network import Network
 
 SYSTEM_FILE = Path("/etc/seedpod/config.toml")
 
@@ -31,10 +33,11 @@ class Config:
     container_log_max_size: int = 10 << 20
     container_log_max_files: int = 5
     cgroup_parent: str = ""
+    pod_cidr: tuple[Network, ...] = ()  # IPv4 first; none: they are chosen
 
 
 # Keys of the contract that come with what they configure.
-_LATER = ("podCIDR", "clusterDomain", "podPidsLimit", "cgroupDriver")
+_LATER = ("clusterDomain", "podPidsLimit", "cgroupDriver")
 
 
 def load(root: Path) -> Config:
@@ -112,10 +115,27 @@ def _parent(value: object) -> str:
     return value.strip("/")
 
 
+def _pod_cidr(value: object) -> tuple[Network, ...]:
+    """One prefix, or one of each family: "10.9.0.0/16, fd09::/64"."""
+    try:
+        networks = [ip_network(each.strip()) for each in value.split(",")] if isinstance(value, str) else []
+    except ValueError as error:
+        raise ValueError(f'must be prefixes such as "10.9.0.0/16, fd09::/64": {error}') from None
+    if [each.version for each in networks] not in ([4], [6], [4, 6], [6, 4]):
+        raise ValueError('must be a prefix, or one of IPv4 and one of IPv6: "10.9.0.0/16, fd09::/64"')
+    for each in networks:
+        if each.is_multicast or each.is_loopback or each.is_link_local or each.is_unspecified:
+            raise ValueError(f"must be of addresses that a pod may have, not {each}")
+        if not 8 <= each.prefixlen <= each.max_prefixlen - 2:
+            raise ValueError(f"must be of 8 to {each.max_prefixlen - 2} bits, not {each}")
+    return tuple(sorted(networks, key=lambda each: each.version))
+
+
 _KEYS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "nodeName": ("node_name", _name),
     "maxContainerRestartPeriod": ("max_container_restart_period", _period),
     "containerLogMaxSize": ("container_log_max_size", _size),
     "containerLogMaxFiles": ("container_log_max_files", _files),
     "cgroupParent": ("cgroup_parent", _parent),
+    "podCIDR": ("pod_cidr", _pod_cidr),
 }

@@ -17,9 +17,10 @@ from sandbox import manifest
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
 from sandbox.model import Pod
-from sandbox.pod import config, images, lifecycle, planning
+from sandbox.pod import config, hostports, images, lifecycle, planning
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
+from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import now
 from sandbox.pod.paths import make_root
 from sandbox.pod.podmon import Stage
@@ -52,6 +53,7 @@ class Engine:
         self.config = config.load(root)
         self._warn = warn
         self.store = Store(root, Slices(root, self.config.cgroup_parent), warn)
+        self._networks = Networks(root, self.config.pod_cidr, warn)
         self._workers: dict[str, Worker] = {}  # by UID
         self._names: dict[tuple[str, str], Worker] = {}  # a forced deletion frees a name while the pod still ends
         self._lives: dict[str, asyncio.Task[None]] = {}  # by UID; without those whose worker has failed
@@ -61,7 +63,9 @@ class Engine:
 
     async def start(self) -> None:
         """Adopt the pods that stand on disk."""
-        workers = [worker for record, state in self.store.load() if (worker := self._known(record, state))]
+        stored = list(self.store.load())
+        await self._networks.adopt([record.uid for record, _ in stored])
+        workers = [worker for record, state in stored if (worker := self._known(record, state))]
         adoptions = [asyncio.create_task(worker.adopt()) for worker in workers]
         if adoptions:
             await asyncio.wait(adoptions, timeout=ADOPTION_TIMEOUT)
@@ -79,7 +83,10 @@ class Engine:
         if [each.name for each in pod.containers] != [each.name for each in state.containers]:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: its state is another pod's")
             return None
-        return Worker(record, pod, state, Surroundings(self.store, self.config, self._warn))
+        return Worker(record, pod, state, self._around())
+
+    def _around(self) -> Surroundings:
+        return Surroundings(self.store, self.config, self._networks, self._warn)
 
     def _add(self, worker: Worker, adoption: asyncio.Task[None] | None = None) -> None:
         self._workers[worker.record.uid] = worker
@@ -125,6 +132,7 @@ class Engine:
         for life in lives:
             life.cancel()
         await asyncio.gather(*lives, return_exceptions=True)
+        await self._networks.close()
 
     @property
     def count(self) -> int:
@@ -152,11 +160,12 @@ class Engine:
             raise
         for record, (_, pod) in zip(made, fresh, strict=True):
             state = new_state(tuple(container.name for container in pod.containers))
-            self._add(Worker(record, pod, state, Surroundings(self.store, self.config, self._warn)))
+            self._add(Worker(record, pod, state, self._around()))
 
     def _refuse(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         """Refuse all of them where one cannot be made."""
         taken = set(self._names)
+        held = [each.host_ports() for each in self._workers.values()]
         for wanted, pod in fresh:
             if not is_uid(wanted.uid):
                 raise SandboxError(f"not a UID: {quoted(wanted.uid)}")
@@ -164,6 +173,8 @@ class Engine:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
             planning.check(pod, self.store.images)
+            self._networks.refuse(pod, held)
+            held.append((f"pod {pod.namespace}/{pod.name}", hostports.asked(pod)))
 
     def find(self, namespace: str, name: str) -> Worker:
         """The pod of this name.  Raises NotFound."""

@@ -16,6 +16,7 @@ from sandbox.model import Container, Pod
 from sandbox.pod import ends, lifecycle, planning, report
 from sandbox.pod.config import Config
 from sandbox.pod.leavings import Leavings
+from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.paths import log_path
 from sandbox.pod.podmon import Stage
@@ -31,6 +32,7 @@ class Surroundings:
 
     store: Store
     config: Config
+    networks: Networks
     warn: Callable[[str], None]
 
 
@@ -71,7 +73,8 @@ class Instances:
 
     async def _make(self, box: PodSandbox, asked: Container, instance: Instance) -> SandboxContainer:
         store, record, config = self._around.store, self._book.record, self._around.config
-        spec = planning.container_spec(self._pod, asked, store.directory(record.uid), store.images)
+        ips = self._book.state.pod_ips
+        spec = planning.container_spec(self._pod, asked, store.directory(record.uid), store.images, ips)
         store.remove_old_logs(record, asked.name, instance.attempt)
         logs = store.logs(record) / asked.name
         log = LogTarget(

@@ -6,13 +6,14 @@ Looks at the disk and changes nothing but images that are built when first used,
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.errors import SandboxError
 from sandbox.expand import argv, environment
 from sandbox.linux import native
 from sandbox.model import Container, Pod
-from sandbox.pod import images, volumes
+from sandbox.pod import etc, images, volumes
 from sandbox.pod.container import ContainerSpec, Sharing
 from sandbox.pod.images import Image
 
@@ -71,17 +72,22 @@ def container_env(pod: Pod, container: Container, image: Image) -> dict[str, str
     return {**image.env, "HOSTNAME": hostname(pod), "HOME": "/root", **term, **environment(container.env)}
 
 
-def container_spec(pod: Pod, container: Container, directory: Path, image_store: Path) -> ContainerSpec:
-    """What the container is made of; `directory` is the pod's.  Makes volumes and files of /etc that are missing."""
+def container_spec(
+    pod: Pod, container: Container, directory: Path, image_store: Path, ips: Sequence[str] = ()
+) -> ContainerSpec:
+    """What the container is made of; `directory` and `ips` are the pod's.
+
+    Makes volumes and files of /etc that are missing.
+    """
     image = images.find(container.image, image_store)
-    etc = volumes.create_etc(pod, hostname(pod), directory)
+    files = etc.create(pod, hostname(pod), ips, directory)
     paths = volumes.create(pod, directory)
     return ContainerSpec(
         argv=program(container, image),
         rootfs=image.rootfs,
         env=container_env(pod, container, image),
         cwd=container.working_dir or image.cwd,
-        mounts=(*etc, *volumes.mounts_of(container, paths)),
+        mounts=(*files, *volumes.mounts_of(container, paths)),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,

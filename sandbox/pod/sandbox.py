@@ -264,6 +264,11 @@ class PodSandbox:
         return self._podmon.pid
 
     @property
+    def pidfd(self) -> int:
+        """podmon's, as long as the sandbox is there: it names the namespaces whatever becomes of the number."""
+        return self._podmon.pidfd
+
+    @property
     def namespaces(self) -> dict[str, Path]:
         """The shared namespaces as paths, usable by nsenter and in an OCI config.json while the sandbox lives."""
         return {name: Path(f"/proc/{self._podmon.pid}/ns/{name}") for name in ("net", "ipc", "uts")}
