@@ -7,11 +7,12 @@ So firewalls, forwarding, prefixes in use and /etc/resolv.conf are the test's, a
 
 from __future__ import annotations
 
-import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.runner import Manifest, Seedpod
+from tests.staying import detached, pod_json
 
 HOST4, HOST6 = "192.0.2.2", "fd77::2"
 WORLD4, WORLD6 = "192.0.2.1", "fd77::1"
@@ -143,12 +144,13 @@ def asked(space: Space, probe: Path, words: tuple[str, ...]) -> str:
 # ---- pods ----
 
 
-def serving(seedpod: Seedpod, name: str, *servers: str, **spec: object) -> Manifest:
-    """A pod with a server for each of "tcp|udp ADDRESS PORT", in a container each."""
+def serving(seedpod: Seedpod, name: str, *servers: str, ports: Sequence[Manifest] = (), **spec: object) -> Manifest:
+    """A pod with a server for each of "tcp|udp ADDRESS PORT", in a container each; the first one has `ports`."""
     containers = [
         seedpod.container(f"server{number}", "/probe/probe", "serve", *words.split(), name)
         for number, words in enumerate(servers)
     ]
+    containers[0]["ports"] = list(ports)
     return seedpod.pod(*containers, name=name, restartPolicy="Always", **spec)
 
 
@@ -156,7 +158,8 @@ EVERYWHERE = ("tcp 0.0.0.0 80", "tcp :: 80", "udp 0.0.0.0 80", "udp :: 80")
 
 
 def ips(seedpod: Seedpod, name: str) -> list[str]:
-    status = json.loads(seedpod.command("get", name, "-o", "json").stdout)["status"]
+    """The pod's addresses."""
+    status = pod_json(seedpod, name)["status"]
     found = [each["ip"] for each in status["podIPs"]]
     assert status["podIP"] == found[0]
     return found
@@ -164,9 +167,7 @@ def ips(seedpod: Seedpod, name: str) -> list[str]:
 
 def up(seedpod: Seedpod, *pods: Manifest) -> list[list[str]]:
     """The addresses of these pods, which run; each of their servers has said that it listens."""
-    text = "\n---\n".join(json.dumps(pod) for pod in pods)
-    result = seedpod.command("run", "-d", "-", input=text)
-    assert result.returncode == 0, result.stderr
+    detached(seedpod, *pods)
     for pod in pods:
         for container in pod["spec"]["containers"]:
             if "serve" in container["command"]:

@@ -274,6 +274,30 @@ static int ask(char **args)
 	return 0;
 }
 
+/* Ask "ADDRESS PORT" by UDP from one socket for ever, and print every answer that is not as the one before. */
+static int keep_asking(char **args)
+{
+	char *words[] = { "udp", args[0], args[1] }, before[512] = "", said[512];
+	struct timeval pause = { .tv_usec = 100000 };
+	int fd = reach(words, connect);
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof pause);
+	if (answer(fd))
+		return 1;
+	for (;;) {
+		ssize_t length = send(fd, "?", 1, 0) < 0 ? -1 : recv(fd, said, sizeof said - 1, 0);
+
+		if (length < 0) {	/* refused by now, or nobody there */
+			usleep(10000);
+			continue;
+		}
+		said[length] = '\0';
+		if (strcmp(said, before))
+			puts(strcpy(before, said));
+		usleep(10000);
+	}
+}
+
 static const struct {
 	const char *name;
 	int (*ask)(char **args);
@@ -289,6 +313,7 @@ static const struct {
 	{ "abstract-listen", abstract_listen, 1 },
 	{ "abstract-connect", abstract_connect, 1 },
 	{ "serve", serve, 3 },		{ "ask", ask, 3 },
+	{ "keep-asking", keep_asking, 2 },
 	{ "device", device, 4 },	{ "raise", raise_signal, 1 },
 	{ "signals", signal_state, 0 }, { "session-key", session_key, 1 },
 };

@@ -41,13 +41,17 @@ MTU_MIN, MTU, MTU_MAX = 1280, 1500, 65535  # IPv6's least; Ethernet's, where the
 
 @dataclass(frozen=True)
 class PodLink:
-    """A pod's link: `name` on the host, eth0 inside, with its addresses and the bridge's as gateways."""
+    """A pod's link: `name` on the host, eth0 inside, with its addresses and the bridge's as gateways.
+
+    `hairpin`: the pod may be sent what it sent itself.
+    """
 
     name: str
     alias: str
     mac: str
     addresses: tuple[Interface, ...]
     gateways: tuple[Address, ...]
+    hairpin: bool = False
 
 
 @contextmanager
@@ -163,7 +167,7 @@ class Links:
             _configure(link)
 
     def _add(self, link: PodLink, made: rtnl.Change) -> None:
-        settled = rtnl.settle_port(link.name, link.alias)
+        settled = rtnl.settle_port(link.name, link.alias, hairpin=link.hairpin)
         try:
             self._rtnl.change(made, settled)
         except KernelError as error:

@@ -263,11 +263,16 @@ def new_veth(name: str, *, bridge: int, peer: str, netns: int, mac: str, mtu: in
     return Change(f"make link {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, message)
 
 
-def settle_port(name: str, alias: str) -> Change:
-    """Bring a port of a bridge up, with an alias that `ip link` shows, and without an IPv6 address of its own."""
+def settle_port(name: str, alias: str, *, hairpin: bool) -> Change:
+    """Bring a port of a bridge up, with an alias that `ip link` shows, and without an IPv6 address of its own.
+
+    With `hairpin` the bridge may send back by the port what came in by it.
+    """
+    slave = [("IFLA_INFO_SLAVE_KIND", "bridge")]
+    mode = ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_MODE", int(hairpin))]})
     quiet = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", IN6_ADDR_GEN_MODE_NONE)]})]}
-    message = _link_message(name, up=True, ifalias=alias, af_spec=quiet)
-    return Change(f"bring up link {name}", RTM_SETLINK, 0, message)
+    message = _link_message(name, up=True, ifalias=alias, linkinfo={"attrs": [*slave, mode]}, af_spec=quiet)
+    return Change(f"bring up link {name}", RTM_NEWLINK, 0, message)  # RTM_SETLINK would pass over the mode
 
 
 def set_up(index: int) -> Change:

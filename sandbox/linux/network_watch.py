@@ -37,6 +37,12 @@ class Watch:
             _member(_NETLINK_NETFILTER, (_NFTABLES_GROUP,)),
         )
 
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         for each in self.sockets:
             each.close()

@@ -124,14 +124,16 @@ def link_name(root_name: str, number: int) -> str:
     return f"sp{tag[:7]}-{number}" if tag else f"{root_name}-{number}"
 
 
-def pod_link(root_name: str, uid: str, number: int, networks: Sequence[Network]) -> PodLink:
+def pod_link(root_name: str, uid: str, lease: Lease, networks: Sequence[Network]) -> PodLink:
     """The pod's link, with addresses in these networks."""
     return PodLink(
-        name=link_name(root_name, number),
+        name=link_name(root_name, lease.number),
         alias=f"seedpod pod {uid}",
-        mac=mac(networks, number),
-        addresses=tuple(address(network, number) for network in networks),
+        mac=mac(networks, lease.number),
+        addresses=tuple(address(network, lease.number) for network in networks),
         gateways=tuple(network[BRIDGE] for network in networks),
+        # By a port of the host a pod may call itself; where netfilter sees what is bridged, the bridge leads it back.
+        hairpin=bool(lease.ports),
     )
 
 

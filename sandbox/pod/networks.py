@@ -95,7 +95,6 @@ class Networks:
 
         attached = await self._do(make)
         self._pods[uid] = (pod, box)
-        self._tell(attached.notes)
         return attached
 
     async def detach(self, uid: str) -> None:
@@ -165,7 +164,7 @@ class Networks:
         for uid, (pod, box) in list(self._pods.items()):
             with self._telling(f"pod {pod.namespace}/{pod.name}"):
                 if uid in self._pods and box.alive:
-                    await self.repair(uid, pod, box)
+                    self._tell((await self.repair(uid, pod, box)).notes)
 
     @contextlib.contextmanager
     def _telling(self, about: str) -> Iterator[None]:

@@ -22,7 +22,7 @@ Command = tuple[str, int]  # a kind of iptables and a version of IP, see netfilt
 
 @dataclass(frozen=True)
 class Note:
-    """What was changed on the host for the pods, or, with `warning`, what could not be."""
+    """What was changed on the host for the pods; with `warning`, what may keep them from working as they should."""
 
     text: str
     warning: bool = False
@@ -77,7 +77,7 @@ class Surveyor:
         for version in self.versions:
             ways = forwarding.ways_out(routes, present, version, ours=NAME)
             if ways and (reason := forwarding.cannot_open(version, self.name)):
-                self.notes.append(Note(f"forwarding: {reason}", warning=True))
+                self.notes.append(Note(f"forwarding: {reason}"))
                 continue
             needed = forwarding.to_open(version, ways, self.book.opened, others)
             fresh = sorted(forwarding.of_parameter(each)[1] for each in needed.keys() - self.book.opened.keys())

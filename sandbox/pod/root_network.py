@@ -160,7 +160,7 @@ class RootNetwork:
         return ()
 
     def _link(self, uid: str) -> PodLink:
-        return leases.pod_link(self.name, uid, self.book.leases[uid].number, self._networks)
+        return leases.pod_link(self.name, uid, self.book.leases[uid], self._networks)
 
     def _ips(self, uid: str) -> tuple[str, ...]:
         return tuple(str(address.ip) for address in self._link(uid).addresses)

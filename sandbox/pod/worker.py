@@ -117,7 +117,10 @@ class Worker:
             with contextlib.suppress(Interrupted):  # the next decision knows
                 await self._do(action)
         except (SandboxError, CgroupError, OSError) as error:
-            self._book.tell(_FAILED.get(type(action), "Failed"), str(error), warning=True)
+            hint = getattr(error, "hint", None)
+            self._book.tell(
+                _FAILED.get(type(action), "Failed"), f"{error}: {hint}" if hint else str(error), warning=True
+            )
             self._around.warn(f"{self._book.called}: {error}")
             if self._ending.is_set() and not was_ending:
                 return  # that is news, and not what was noted just now
