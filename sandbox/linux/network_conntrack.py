@@ -1,7 +1,7 @@
-"""Connections that the kernel tracks: forgetting those that lead to an address which nobody has any more.
+"""Connections that the kernel tracks: forgetting those that lead where they should not any more.
 
-A UDP client goes on sending to the same port, and its entry would go on leading there.  nfnetlink, by hand: pyroute2
-would read every entry of the machine, while here one compare of bytes passes over nearly all.
+A UDP client that goes on sending to a port keeps its entry, wherever that leads.  nfnetlink, by hand: pyroute2 would
+read every entry of the machine, while here one compare of bytes passes over nearly all.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 from sandbox.errors import KernelError
@@ -27,26 +28,43 @@ from sandbox.linux.network_rtnl import (
 _CTNETLINK = 1 << 8
 _GET, _DELETE = _CTNETLINK | 1, _CTNETLINK | 2
 _TUPLE_ORIG, _TUPLE_REPLY, _ID, _ZONE = 1, 2, 12, 18
+_TUPLE_PROTO, _PROTO_NUM, _PROTO_DST_PORT = 2, 1, 3
 _NESTED = 0x8000
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _NETLINK_NETFILTER = 12  # linux/netlink.h
 _HEAD = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
 
 
-def forget(address: IPv4Address | IPv6Address) -> None:
-    """Forget every connection that is answered by `address`.  Raises KernelError."""
-    head = _HEAD.pack(_FAMILY[address.version], 0, 0)
+def forget_answers(address: IPv4Address | IPv6Address) -> None:
+    """Forget every connection that is answered by `address`, which nobody has any more.  Raises KernelError."""
+    _forget(_FAMILY[address.version], address.packed, lambda _, reply: address.packed in reply)
+
+
+def forget_udp_port(port: int, version: int) -> None:
+    """Forget every UDP connection to this port, so that it is led anew.  Raises KernelError."""
+    packed = port.to_bytes(2)
+    _forget(_FAMILY[version], packed, lambda original, _: _udp_target(original) == packed)
+
+
+def _udp_target(original: bytes) -> bytes | None:
+    """The port that a tuple goes to, as the kernel has it, where it is of UDP."""
+    protocol = dict(tlvs(dict(tlvs(original)).get(_TUPLE_PROTO, b"")))
+    return protocol.get(_PROTO_DST_PORT) if protocol.get(_PROTO_NUM) == bytes([socket.IPPROTO_UDP]) else None
+
+
+def _forget(family: int, mark: bytes, unwanted: Callable[[bytes, bytes], bool]) -> None:
+    """Forget the entries whose tuples, there and back, are `unwanted`; `mark` is in the bytes of every such."""
+    head = _HEAD.pack(family, 0, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as netlink:
         netlink.settimeout(TIMEOUT)
         netlink.bind((0, 0))
         netlink.send(_message(_GET, NLM_F_DUMP, head))
-        found = [entry for entry in _entries(netlink) if address.packed in entry]
-        for entry in found:
+        for entry in [entry for entry in _entries(netlink) if mark in entry]:
             attributes = dict(tlvs(entry))
-            if address.packed in attributes.get(_TUPLE_REPLY, b""):
-                named = (_TUPLE_ORIG | _NESTED, attributes[_TUPLE_ORIG]), (_ID, attributes[_ID])
+            if unwanted(attributes[_TUPLE_ORIG], attributes[_TUPLE_REPLY]):
+                named = [(_TUPLE_ORIG | _NESTED, attributes[_TUPLE_ORIG]), (_ID, attributes[_ID])]
                 zone = [(_ZONE, attributes[_ZONE])] if _ZONE in attributes else []
-                body = b"".join(_attribute(kind, value) for kind, value in (*named, *zone))
+                body = b"".join(_attribute(kind, value) for kind, value in named + zone)
                 netlink.send(_message(_DELETE, NLM_F_ACK, head + body))
                 _acknowledged(netlink)
 

@@ -132,8 +132,8 @@ class RootNetwork:
             self._note(book.without_lease(uid))
             if lease.ports:
                 self._lead_ports()
-                for network_ in self._networks:
-                    network_conntrack.forget(network_[lease.number])
+                for each in self._networks:
+                    network_conntrack.forget_answers(each[lease.number])
         if not self.book.leases:
             self.remove()
         return leases.link_name(self.name, lease.number) if lease else None
@@ -263,6 +263,9 @@ class RootNetwork:
         with network.exclusive():
             hostports.refuse_taken(wanted, held_by_others(self.name) if wanted else ())
             self._apply()
+        for port in wanted:
+            for each in self._networks if port.protocol == "UDP" else ():
+                network_conntrack.forget_udp_port(port.host_port, each.version)  # led to nobody until now
 
     def remove(self) -> None:
         """Remove all of it; no pod has a lease.  Idempotent."""
