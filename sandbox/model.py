@@ -114,6 +114,20 @@ class QosClass(StrEnum):
 
 
 @dataclass(frozen=True)
+class ContainerPort:
+    """A port that a container listens on, and the port of the host that leads to it; `host_port` 0 is none.
+
+    `host_ip` is the address of the host that it is a port of, "" for all.
+    """
+
+    container_port: int
+    host_port: int = 0
+    protocol: str = "TCP"
+    name: str = ""
+    host_ip: str = ""
+
+
+@dataclass(frozen=True)
 class Container:
     """One container of a pod: an image, and how to run it.
 
@@ -133,6 +147,7 @@ class Container:
     stdin: bool = False  # its stdin can be attached to; otherwise it is at its end from the start
     stdin_once: bool = False  # the first client's end is the end of stdin
     tty: bool = False  # stdin, stdout and stderr are one terminal
+    ports: tuple[ContainerPort, ...] = ()
 
 
 class Medium(StrEnum):

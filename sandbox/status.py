@@ -135,6 +135,7 @@ class PodStatus:
     start_time: datetime | None = None
     sandbox_ready: bool = False
     pod_ips: tuple[str, ...] = ()
+    host_ip: str = "127.0.0.1"  # the address that the host has to others; this one where it has none
     reason: str = ""
     message: str = ""
     events: tuple[Event, ...] = ()  # the oldest first

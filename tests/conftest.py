@@ -13,7 +13,10 @@ import pytest
 
 import cgroups
 from sandbox.linux import network
+from sandbox.pod import leases
+from sandbox.pod.root_network import read_book
 from sandbox.pod.slices import Slices
+from tests.network import Host
 from tests.runner import Seedpod
 
 HERE = Path(__file__).parent
@@ -64,10 +67,21 @@ def _snapshot(slice_prefix: str) -> dict[str, object]:
         "cgroups": sorted(path.name for path in mount_point.glob(f"{slice_prefix}*")),
         "children": _children(),
         "fds": _fds(),
-        "links": network.link_names(),
+        "links": [name for name in network.link_names() if _is_of(name, slice_prefix)],
+        "nft": [line for line in _nft("list ruleset") if slice_prefix.removesuffix(".slice") in line],
         "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
         "podmons": _podmons_of(slice_prefix),
     }
+
+
+def _is_of(link: str, slice_prefix: str) -> bool:
+    """Whether a link is one that others do not make beside us: of this root, or none of any root's."""
+    name = slice_prefix.removesuffix(".slice")
+    return link.startswith((name, leases.link_name(name, 0)[:-1])) or not link.startswith(("seedpod", "sp"))
+
+
+def _nft(words: str) -> list[str]:
+    return subprocess.run(["nft", *words.split()], check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def _children() -> list[str]:
@@ -102,11 +116,16 @@ def _podmons_of(slice_prefix: str) -> list[str]:
 
 @pytest.fixture
 def no_leaks(root: Path) -> Iterator[None]:
-    """Processes, mounts, links, cgroups, fds and files are the same after the test as before it."""
+    """Processes, mounts, links, nft rules, cgroups, fds and files are the same after the test as before it.
+
+    Addresses and routes go with their link; no pod has a lease.
+    """
     prefix = Slices(root).name
     before = _snapshot(prefix)
     yield
     assert _snapshot(prefix) == before
+    book = read_book(root)
+    assert (book.leases, book.leaving, book.up, book.opened, book.accepted) == ({}, (), False, {}, ())
 
 
 @pytest.fixture
@@ -115,6 +134,23 @@ def seedpod(root: Path, probe: Path, no_leaks: None) -> Iterator[Seedpod]:
     runner = Seedpod(root, probe, Path(sys.executable).parent / "seedpod")
     yield runner
     runner.end_all()
+
+
+@pytest.fixture
+def host(probe: Path, tmp_path: Path) -> Iterator[Host]:
+    """A machine of the test's own."""
+    made = Host(probe, tmp_path / "seedpod", Path(sys.executable).parent / "seedpod")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def on_host(root: Path, probe: Path, no_leaks: None, host: Host) -> Iterator[Seedpod]:
+    """The command line on that machine, which is in the end as the test's first pod found it."""
+    runner = Seedpod(root, probe, host.program)
+    yield runner
+    runner.end_all()
+    assert host.before is None or host.traces() == host.before
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pathlib import Path
 import cgroups
 from sandbox import capabilities
 from sandbox.errors import KernelError, Unsupported
-from sandbox.linux import network, privileges
+from sandbox.linux import netfilter, privileges
 
 MINIMUM_FILES = 64  # a pod of two containers being made, two clients, Python's own
 MINIMUM_KERNEL = (5, 14)  # cgroup.kill; mount_setattr is from 5.12, close_range's CLOEXEC from 5.11
@@ -179,7 +179,8 @@ def _seccomp() -> Ability:
 def _nftables() -> Ability:
     if os.geteuid() != 0:
         return Ability("nftables", "only root can tell")
-    known = network.has_nftables()
-    return Ability(
-        "nftables", "available" if known else "not loaded", not known, None if known else "modprobe nf_tables"
-    )
+    version = netfilter.nft_version()
+    if version is None:
+        remedy = "no pod can have a network of its own: apt-get install nftables; modprobe nf_tables"
+        return Ability("nftables", "not available", True, remedy)
+    return Ability("nftables", f"nft {version}")

@@ -7,10 +7,12 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from sandbox.errors import SandboxError, quoted
+from sandbox.linux.network import Network
 
 MAX_PIDS = 4194304  # the kernel's PID_MAX_LIMIT
 SYSTEM_FILE = Path("/etc/seedpod/config.toml")
@@ -35,11 +37,12 @@ class Config:
     container_log_max_files: int = 5
     pod_pids_limit: int = -1
     cgroup_parent: str = ""
+    pod_cidr: tuple[Network, ...] = ()  # IPv4 first; none: they are chosen
     seccomp_default: bool = False
 
 
 # Keys of the contract that come with what they configure.
-_LATER = ("podCIDR", "clusterDomain", "cgroupDriver")
+_LATER = ("clusterDomain", "cgroupDriver")
 
 
 def load(root: Path) -> Config:
@@ -130,6 +133,22 @@ def _flag(value: object) -> bool:
     return value
 
 
+def _pod_cidr(value: object) -> tuple[Network, ...]:
+    """One prefix, or one of each family: "10.9.0.0/16, fd09::/64"."""
+    try:
+        networks = [ip_network(each.strip()) for each in value.split(",")] if isinstance(value, str) else []
+    except ValueError as error:
+        raise ValueError(f'must be prefixes such as "10.9.0.0/16, fd09::/64": {error}') from None
+    if [each.version for each in networks] not in ([4], [6], [4, 6], [6, 4]):
+        raise ValueError('must be a prefix, or one of IPv4 and one of IPv6: "10.9.0.0/16, fd09::/64"')
+    for each in networks:
+        if each.is_multicast or each.is_loopback or each.is_link_local or each.is_unspecified:
+            raise ValueError(f"must be of addresses that a pod may have, not {each}")
+        if not 8 <= each.prefixlen <= each.max_prefixlen - 2:
+            raise ValueError(f"must be of 8 to {each.max_prefixlen - 2} bits, not {each}")
+    return tuple(sorted(networks, key=lambda each: each.version))
+
+
 _KEYS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "nodeName": ("node_name", _name),
     "maxContainerRestartPeriod": ("max_container_restart_period", _period),
@@ -138,4 +157,5 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "podPidsLimit": ("pod_pids_limit", _pids),
     "cgroupParent": ("cgroup_parent", _parent),
     "seccompDefault": ("seccomp_default", _flag),
+    "podCIDR": ("pod_cidr", _pod_cidr),
 }

@@ -19,6 +19,7 @@ from sandbox.pod import confinement, ends, lifecycle, planning, report
 from sandbox.pod.config import Config
 from sandbox.pod.confinement import Policy
 from sandbox.pod.leavings import Leavings
+from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.paths import log_path
 from sandbox.pod.podmon import Stage
@@ -34,6 +35,7 @@ class Surroundings:
 
     store: Store
     config: Config
+    networks: Networks
     warn: Callable[[str], None]
 
     @property
@@ -104,6 +106,7 @@ class Instances:
             asked,
             store.directory(record.uid),
             store.images,
+            ips=self._book.state.pod_ips,
             claims=store.claims,
             means=store.slices.means,
             held=self._around.policy.held,

@@ -6,7 +6,7 @@ Looks at the disk and changes nothing but images that are built when first used,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cgroups import page_sizes
@@ -15,7 +15,7 @@ from sandbox.expand import argv, environment
 from sandbox.linux import host, native
 from sandbox.linux.ops import Seccomp
 from sandbox.model import Container, Pod
-from sandbox.pod import confinement, images, resources, users, volumes
+from sandbox.pod import confinement, etc, images, resources, users, volumes
 from sandbox.pod.claims import Claims
 from sandbox.pod.confinement import Policy
 from sandbox.pod.container import ContainerSpec, Sharing
@@ -113,27 +113,28 @@ def container_spec(
     directory: Path,
     image_store: Path,
     *,
+    ips: Sequence[str],
     claims: Claims,
     means: Means,
     held: int,
     system_calls: Seccomp | None,
 ) -> ContainerSpec:
-    """What the container is made of; `directory` is the pod's.  Makes volumes and files of /etc that are missing.
+    """What the container is made of.  Makes volumes and files of /etc that are missing.
 
-    `means` are the controllers there are, `held` the bits of the capabilities that can be given, `system_calls` what
+    `directory` and `ips` are the pod's, `means` are the controllers there are, `held` the bits of the capabilities that can be given, `system_calls` what
     `seccomp_filter` said.
     """
     image = images.find(container.image, image_store)
     who = confinement.asked(pod, container)
     user = users.find(image.rootfs, who.uid or confinement.IMAGE_USER, who.gid, who.groups)
-    etc = volumes.create_etc(pod, hostname(pod), directory)
+    files = etc.create(pod, hostname(pod), ips, directory)
     paths = volumes.create(pod, directory, claims)
     return ContainerSpec(
         argv=program(container, image),
         rootfs=image.rootfs,
         env=container_env(pod, container, image, user.home),
         cwd=container.working_dir or image.cwd,
-        mounts=(*etc, *volumes.mounts_of(pod, container, paths)),
+        mounts=(*files, *volumes.mounts_of(pod, container, paths)),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,

@@ -290,7 +290,7 @@ class PodSandbox:
 
     @property
     def pidfd(self) -> int:
-        """podmon's pidfd, which stays the sandbox's."""
+        """podmon's, as long as the sandbox is there: it names the namespaces whatever becomes of the number."""
         return self._podmon.pidfd
 
     @property

@@ -30,13 +30,17 @@ from sandbox.pod.resources import NOTHING_ASKED, Means, Placement
 
 DEFAULT_ROOT = Path("/var/lib/seedpod")
 CONTROLLERS = ("cpu", "hugetlb", "memory", "pids")  # those that a manifest can ask for
+NAME = "seedpod"
 
 
-def _prefix(root: Path) -> str:
-    """ "seedpod", with a hash of the root directory unless it is the usual one: two roots never meet."""
+def root_name(root: Path) -> str:
+    """What all that a root has in the kernel is called by: two roots never meet.
+
+    "seedpod", with a hash of the root directory unless it is the usual one; 15 bytes, as the name of a link may have.
+    """
     if root == DEFAULT_ROOT:
-        return "seedpod"
-    return "seedpod" + hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
+        return NAME
+    return NAME + hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
 
 
 class Slices:
@@ -50,7 +54,7 @@ class Slices:
                 needs="a cgroup2 mount",
                 hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with it",
             )
-        prefix = _prefix(root)
+        prefix = root_name(root)
         self.name = f"{prefix}.slice"
         self._top = Cgroup(layout.mount_point / parent / self.name)
         # Of each class the slice that its pods are in, and how their names begin.

@@ -12,8 +12,8 @@ import pytest
 
 from sandbox.linux import host
 from sandbox.pod.slices import Slices
-from tests.pods import detached, pod_json
 from tests.runner import Seedpod
+from tests.staying import detached, pod_json
 
 pytestmark = pytest.mark.root
 

@@ -8,8 +8,8 @@ import json
 import pytest
 
 import cgroups
-from tests.pods import detached, pod_json
 from tests.runner import Seedpod
+from tests.staying import detached, pod_json
 
 LACKS = {name: cgroups.detect().why_not(name) for name in ("cpu", "memory", "pids")}
 

@@ -20,8 +20,8 @@ import pytest
 
 from sandbox.pod.slices import Slices
 from sandbox.status import PodStatus, Running, Terminated
-from tests.pods import all_running, detached, kill_engine, pod_json, restarted, until, wait_and_close
 from tests.runner import TIMEOUT, Manifest, Seedpod
+from tests.staying import all_running, detached, kill_engine, pod_json, restarted, until, wait_and_close
 
 pytestmark = pytest.mark.root
 

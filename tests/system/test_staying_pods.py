@@ -16,17 +16,18 @@ import pytest
 from sandbox.pod.client import Client
 from sandbox.pod.slices import Slices
 from sandbox.status import Terminated
-from tests.pods import (
+from tests.runner import TIMEOUT, Seedpod
+from tests.staying import (
     all_running,
     detached,
     engine_pid,
     kill_engine,
     pod_json,
+    podmon_of,
     restarted,
     until,
     wait_and_close,
 )
-from tests.runner import TIMEOUT, Seedpod
 
 pytestmark = pytest.mark.root
 
@@ -235,10 +236,6 @@ def test_killed_between_any_two_moments_of_a_pods_making_it_is_completed(seedpod
 
 
 # ---- podmon's end ----
-
-
-def podmon_of(seedpod: Seedpod, uid: str) -> int:
-    return int((Slices(seedpod.root).path(uid) / "podmon.scope" / "cgroup.procs").read_text())
 
 
 def test_a_pod_whose_podmon_was_killed_gets_a_new_sandbox(seedpod: Seedpod) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,9 @@ def test_the_file_of_the_root_comes_before_that_of_the_system(tmp_path: Path) ->
         ('cgroupParent = "/machine.slice/a"', Config(cgroup_parent="machine.slice/a")),
         ('cgroupParent = "machine.slice"', Config(cgroup_parent="machine.slice")),
         ('cgroupParent = ""', Config()),
+        ('podCIDR = "10.9.0.0/16"', Config(pod_cidr=(ip_network("10.9.0.0/16"),))),
+        ('podCIDR = "fd09::/64"', Config(pod_cidr=(ip_network("fd09::/64"),))),
+        ('podCIDR = "fd09::/64,10.9.0.0/16"', Config(pod_cidr=(ip_network("10.9.0.0/16"), ip_network("fd09::/64")))),
         ("", Config()),
     ],
 )
@@ -86,7 +90,7 @@ def test_an_unknown_key_is_refused_and_the_known_ones_are_named() -> None:
     assert "nodeName" in caught.value.hint
 
 
-@pytest.mark.parametrize("key", ["podCIDR", "clusterDomain", "cgroupDriver"])
+@pytest.mark.parametrize("key", ["clusterDomain", "cgroupDriver"])
 def test_a_key_that_does_nothing_yet_is_refused_by_name(key: str) -> None:
     with pytest.raises(SandboxError, match=f'key "{key}" is known but not implemented yet'):
         parse(f'{key} = "x"', "f")

@@ -1,4 +1,4 @@
-"""Pods that stay, as tests handle them: made, watched, and bereft of their engine."""
+"""Pods that stay, as tests look at them: started, watched until something holds, their engine and podmon killed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox.pod.client import Client, Watch
+from sandbox.pod.slices import Slices
 from sandbox.status import PodStatus, Running
 from tests.runner import TIMEOUT, Manifest, Seedpod
 
@@ -65,3 +66,7 @@ def restarted(times: int) -> Callable[[PodStatus], bool]:
 
 def all_running(status: PodStatus) -> bool:
     return all(isinstance(each.state, Running) for each in status.containers)
+
+
+def podmon_of(seedpod: Seedpod, uid: str) -> int:
+    return int((Slices(seedpod.root).path(uid) / "podmon.scope" / "cgroup.procs").read_text())
