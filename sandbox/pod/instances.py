@@ -23,9 +23,11 @@ from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.paths import log_path
 from sandbox.pod.podmon import Stage
-from sandbox.pod.sandbox import LogTarget, PodSandbox, SandboxContainer
+from sandbox.pod.sandbox import PodSandbox
+from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.state import ContainerState, Hindrance, Instance, PodState
 from sandbox.pod.store import Store
+from sandbox.pod.streams import LogTarget
 from sandbox.pod.tasks import Interrupted, Tasks, unless
 
 

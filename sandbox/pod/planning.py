@@ -18,7 +18,8 @@ from sandbox.model import Container, Pod
 from sandbox.pod import confinement, etc, images, resources, users, volumes
 from sandbox.pod.claims import Claims
 from sandbox.pod.confinement import Policy
-from sandbox.pod.container import ContainerSpec, Sharing
+from sandbox.pod.container import ContainerSpec
+from sandbox.pod.ground import Sharing
 from sandbox.pod.images import Image
 from sandbox.pod.resources import Means
 from sandbox.status import OOM_SCORE_NOT_SET, REQUESTS_NOT_ENFORCED
@@ -121,8 +122,8 @@ def container_spec(
 ) -> ContainerSpec:
     """What the container is made of.  Makes volumes and files of /etc that are missing.
 
-    `directory` and `ips` are the pod's, `means` are the controllers there are, `held` the bits of the capabilities that can be given, `system_calls` what
-    `seccomp_filter` said.
+    `directory` and `ips` are the pod's, `means` are the controllers there are, `held` the bits of the capabilities that
+    can be given, `system_calls` is what `seccomp_filter` said.
     """
     image = images.find(container.image, image_store)
     who = confinement.asked(pod, container)

@@ -21,7 +21,8 @@ from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.podmon import Stage
 from sandbox.pod.root_network import Attached
-from sandbox.pod.sandbox import RECORDS, PodSandbox, SandboxContainer
+from sandbox.pod.sandbox import RECORDS, PodSandbox
+from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.state import ContainerState, Deletion, Instance, PodRecord, PodState
 from sandbox.pod.tasks import Interrupted, Tasks, unless
 from sandbox.status import Phase, PodStatus

@@ -60,7 +60,7 @@ from sandbox.linux.ops import (
     Unshare,
     encode,
 )
-from sandbox.pod.container import POD_DEVICES, POD_ROOTFS, compile_pod
+from sandbox.pod.ground import POD_DEVICES, POD_ROOTFS, compile_pod
 from sandbox.pod.podmon import Child, Podmon, Stage
 from tests import bpf
 

@@ -22,16 +22,8 @@ from sandbox.linux.ops import (
     Root,
     Unshare,
 )
-from sandbox.pod.container import (
-    BindMount,
-    ContainerSpec,
-    ExecSpec,
-    Prepared,
-    compile_container,
-    compile_exec,
-    compile_pod,
-    placed,
-)
+from sandbox.pod.container import BindMount, ContainerSpec, ExecSpec, Prepared, compile_container, compile_exec, placed
+from sandbox.pod.ground import compile_pod
 
 SPEC = ContainerSpec(argv=("app", "-x"), rootfs=Path("/image"), env={"A": "1"}, cwd="/work")
 

@@ -10,7 +10,8 @@ import pytest
 from sandbox.linux import native, security
 from sandbox.linux.ops import Seccomp
 from sandbox.linux.seccomp import compile_profile, default_profile, parse
-from sandbox.pod.container import PRIVATE, BindMount, Sharing
+from sandbox.pod.container import BindMount
+from sandbox.pod.ground import PRIVATE, Sharing
 from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges
 from tests.sandbox.pod.test_sandbox import Lab, bounded, output_of
 
