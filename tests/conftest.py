@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import cgroups
@@ -20,6 +21,10 @@ from tests.network import Host
 from tests.runner import Seedpod
 
 HERE = Path(__file__).parent
+
+# How long an example takes says how busy the machine is, and nothing else.
+hypothesis.settings.register_profile("seedpod", deadline=None)
+hypothesis.settings.load_profile("seedpod")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

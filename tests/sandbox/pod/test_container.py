@@ -24,6 +24,7 @@ from sandbox.linux.ops import (
 )
 from sandbox.pod.container import BindMount, ContainerSpec, ExecSpec, Prepared, compile_container, compile_exec, placed
 from sandbox.pod.ground import compile_pod
+from sandbox.pod.privileges import DEFAULT_PRIVILEGES
 
 SPEC = ContainerSpec(argv=("app", "-x"), rootfs=Path("/image"), env={"A": "1"}, cwd="/work")
 
@@ -95,7 +96,7 @@ def test_a_place_in_the_oom_killers_queue_is_taken_before_anything_else_can_be_d
     ops = compile_container(spec, Prepared(rootfs=10, mounts=(), stdout=11, stderr=12, proc=13))
     assert place(ops, OomScoreAdj) < place(ops, Gate)
     assert OomScoreAdj(13, 1000) in ops
-    joining = compile_exec(ExecSpec(("app",), oom_score_adj=-997), init=5, stdio=None, proc=6)
+    joining = compile_exec(ExecSpec(("app",), oom_score_adj=-997), DEFAULT_PRIVILEGES, init=5, stdio=None, proc=6)
     assert joining[0] == OomScoreAdj(6, -997)
     assert compile_pod(hostname="web", root=5, at="/", oom_score_adj=-998, proc=7)[0] == OomScoreAdj(7, -998)
 

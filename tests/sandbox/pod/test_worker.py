@@ -202,9 +202,12 @@ class World:
         """As the next engine has it."""
         state = self.on_disk()
         pod = a_pod(*(each.name for each in state.containers), policy=policy)
+        return Worker(a_record(), pod, state, self.around)
+
+    @property
+    def around(self) -> Surroundings:
         networks: Any = self.networks
-        around = Surroundings(self.store, Config("here"), networks, self.warnings.append)
-        return Worker(a_record(), pod, state, around)
+        return Surroundings(self.store, Config("here"), networks, self.warnings.append)
 
     def on_disk(self) -> PodState:
         ((_, state),) = self.store.load()
