@@ -11,7 +11,7 @@ from sandbox import quantity
 from sandbox.errors import quoted
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Field, Record, Refused, Type
+from sandbox.manifest.fields import Amount, Field, Record, Refused, Type
 from sandbox.model import Resources
 from sandbox.quantity import Quantity
 
@@ -51,22 +51,6 @@ def _is_whole_pages(name: str, amount: Quantity) -> bool:
     return page.value > 0 and page.value % 1 == 0 and amount.to_int() % page.to_int() == 0
 
 
-class Amount(Type[Quantity]):
-    """A quantity: a string, or a number, which Kubernetes takes by its JSON; null is none of it."""
-
-    called = "a quantity"
-
-    def read(self, at: Cursor) -> Quantity:
-        if isinstance(at.node.value, bool) or not isinstance(at.node.value, str | int | float | None):
-            raise self.refuse_type(at)
-        text = "0" if at.node.value is None else str(at.node.value)
-        try:
-            return quantity.parse(text.strip())
-        except ValueError as error:
-            at.refuse(wording.invalid(quoted(text), str(error)))
-            raise Refused from None
-
-
 class Amounts(Type[Mapping[str, Quantity]]):
     """An object of amounts by the name of a resource; those in `later` are Kubernetes' too, but not implemented yet,
     those in `moot` have no effect, for the reason given."""
@@ -94,7 +78,8 @@ class Amounts(Type[Mapping[str, Quantity]]):
             entry.refuse(wording.not_implemented(name), at=entry.named)
         if name in self._moot:
             entry.warn(wording.no_effect(self._moot[name]))
-        amount = AMOUNT.read(entry)
+        # As Go reads JSON: null is nothing of it.
+        amount = quantity.parse("0") if entry.node.value is None else AMOUNT.read(entry)
         for reason in _amount_reasons(name, amount):
             entry.refuse(wording.invalid(quoted(str(amount)), reason))
         return amount

@@ -265,22 +265,32 @@ def test_an_engine_that_is_killed_while_it_makes_claims_leaves_each_whole_or_not
     assert [path.name for path in (seedpod.root / "claims").iterdir()] == ["default"]
 
 
-def test_a_full_disk_makes_no_half_claims(seedpod: Seedpod) -> None:
-    seedpod.command("get")
-    claims = seedpod.root / "claims"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", claims], check=True)
-    try:
-        (claims / "filler").write_bytes(b"x" * (60 << 10))
-        refused = create(seedpod, claim("a"), claim("b"), claim("c"), user(seedpod, claim_name="a"))
-        assert refused.returncode == 1
-        assert "No space left on device" in refused.stderr
-        assert volume(seedpod, "ls", "-o", "name") == ""
-        assert seedpod.command("get").stdout == ""
-        (claims / "filler").unlink()
-        assert create(seedpod, claim("a"), claim("b"), claim("c")).returncode == 0
-    finally:
-        seedpod.command("agent", "stop")
-        subprocess.run(["umount", claims], check=True)
+def test_a_full_disk_makes_no_half_claims(seedpod: Seedpod, tmp_path: Path) -> None:
+    """The claims are on a small tmpfs, in a mount namespace of the test's own, and of the engine."""
+    (seedpod.root / "claims").mkdir()
+    file = tmp_path / "all.json"
+    made = (claim("a"), claim("b"), claim("c"), user(seedpod, "true", claim_name="a"))
+    file.write_text("\n---\n".join(map(json.dumps, made)))
+    script = """
+        mount -t tmpfs -o size=64k tmpfs "$1/claims" && head -c 60K /dev/zero > "$1/claims/filler"
+        "$2" --root "$1" run -d "$3"; echo $?; "$2" --root "$1" volume ls; "$2" --root "$1" get; ls -A "$1/claims"
+        rm "$1/claims/filler"; "$2" --root "$1" run -d "$3"; "$2" --root "$1" delete web --now
+        "$2" --root "$1" agent stop
+    """
+    words = ["unshare", "-m", "sh", "-c", script, "sh", seedpod.root, seedpod.program, file]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=True)
+    first, *others = result.stderr.splitlines()
+    assert "No space left on device" in first
+    assert others == ["No resources found in default namespace."] * 2
+    words = [f"persistentvolumeclaim/{name} created" for name in "abc"]
+    assert result.stdout.splitlines() == [
+        "1",
+        "filler",
+        *words,
+        "pod/web created",
+        'pod "web" deleted',
+        "engine stopped",
+    ]
 
 
 def test_a_link_named_like_a_claim_is_refused_and_nothing_is_done_behind_it(seedpod: Seedpod, tmp_path: Path) -> None:
