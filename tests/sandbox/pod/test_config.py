@@ -45,6 +45,8 @@ def test_the_file_of_the_root_comes_before_that_of_the_system(tmp_path: Path) ->
         ('cgroupParent = "/machine.slice/a"', Config(cgroup_parent="machine.slice/a")),
         ('cgroupParent = "machine.slice"', Config(cgroup_parent="machine.slice")),
         ('cgroupParent = ""', Config()),
+        ("seccompDefault = true", Config(seccomp_default=True)),
+        ("seccompDefault = false", Config()),
         ("", Config()),
     ],
 )
@@ -66,6 +68,7 @@ def test_each_key_is_read(text: str, expected: Config | None) -> None:
         ),
         ("containerLogMaxSize", ['"63Ki"', "65535", '"10mi"', '"-1Gi"', "1.5", "true", '""', '"999999999999Gi"', "[]"]),
         ("containerLogMaxFiles", ["1", "1001", "true", '"5"', "2.0", "-5"]),
+        ("seccompDefault", ['"true"', "1", "[]"]),
         ("cgroupParent", ['"../x"', '"a/../b"', '"a//b"', '"a b"', "5", "true", '"a\\nb"', '"é"', "1979-05-27"]),
     ],
 )
