@@ -133,6 +133,14 @@ static int abstract_connect(char **args)
 	return answer(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&address, length));
 }
 
+static int unix_connect(char **args)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	strncpy(address.sun_path, args[0], sizeof address.sun_path - 1);
+	return answer(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&address, sizeof address));
+}
+
 /* Make a block or character device node and open it: "PATH b|c MAJOR MINOR". */
 static int device(char **args)
 {
@@ -353,7 +361,7 @@ static const struct {
 	{ "pshm-make", pshm_make, 1 },	{ "pshm-find", pshm_find, 1 },
 	{ "tcp-bind", tcp_bind, 1 },	{ "tcp-connect", tcp_connect, 1 },
 	{ "abstract-listen", abstract_listen, 1 },
-	{ "abstract-connect", abstract_connect, 1 },
+	{ "abstract-connect", abstract_connect, 1 },	{ "unix-connect", unix_connect, 1 },
 	{ "device", device, 4 },	{ "raise", raise_signal, 1 },
 	{ "calls", all_calls, 0 },	{ "threads", threads, 0 },
 #if defined(__x86_64__)

@@ -44,7 +44,8 @@ def check(volume: str, source: HostPath) -> None:
         fits, what = _IS[source.type]
         if mode is None or not fits(mode):
             reason = f"hostPath type check failed: {shown(source.path)} is not {what}"
-            raise SandboxError(f'volume "{volume}": {reason}', hint=None if mode else "there is nothing")
+            hint = "there is nothing: create it first, or correct the path" if mode is None else None
+            raise SandboxError(f'volume "{volume}": {reason}', hint=hint)
 
 
 def _check_that_it_can_be_made(volume: str, source: HostPath) -> None:

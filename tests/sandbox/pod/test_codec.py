@@ -25,11 +25,11 @@ from sandbox.errors import (
     Unsupported,
     WrongState,
 )
-from sandbox.model import Pod
+from sandbox.model import PersistentVolumeClaim, Pod
 from sandbox.pod import codec
 from sandbox.pod.state import BackOff, ContainerState, Deletion, Instance, PodRecord, PodState
 from sandbox.quantity import Quantity, parse
-from sandbox.status import ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
+from sandbox.status import ClaimStatus, ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
 from tests.sandbox.pod.values import MOMENTS, NOON, a_pod, a_record, a_state, ended, running
 
 JSON = st.recursive(
@@ -65,6 +65,14 @@ def through_json(value: Any) -> Any:
 def test_any_status_of_a_pod_comes_back_as_it_was(data: st.DataObject) -> None:
     status = data.draw(drawn(PodStatus))
     assert codec.decode(PodStatus, through_json(status)) == status
+
+
+@given(st.data())
+def test_any_status_of_a_claim_comes_back_as_it_was(data: st.DataObject) -> None:
+    status = data.draw(st.builds(ClaimStatus, claim=drawn(PersistentVolumeClaim), path=st.just(Path("/r/ü/data"))))
+    again = codec.decode(ClaimStatus, through_json(status))
+    assert again == status
+    assert str(again.claim.storage) == str(status.claim.storage), "and written as it was"
 
 
 @given(st.data())
