@@ -58,6 +58,16 @@ def _identity(pod: V1, now: datetime, zone: tzinfo | None) -> Iterator[str]:
     for field in ("reason", "message"):
         if field in status:
             yield f"{field.title()}:\t{status[field]}"
+    yield from _seccomp(pod["spec"], "", "")
+
+
+def _seccomp(owner: V1, indent: str, deeper: str) -> Iterator[str]:
+    """The profile that a pod or a container names."""
+    profile = owner.get("securityContext", {}).get("seccompProfile")
+    if profile:
+        yield f"{indent}SeccompProfile:\t{profile['type']}"
+        if "localhostProfile" in profile:
+            yield f"{deeper}LocalhostProfile:\t{profile['localhostProfile']}"
 
 
 def _map(title: str, entries: Mapping[str, str]) -> Iterator[str]:
@@ -109,6 +119,7 @@ def _containers(pod: V1, zone: tzinfo | None) -> Iterator[str]:
             yield f"    Image ID:\t{status['imageID']}"
         yield f"    Port:\t{NONE}"
         yield f"    Host Port:\t{NONE}"
+        yield from _seccomp(container, "    ", "      ")
         yield from _words("Command", container.get("command", []))
         yield from _words("Args", container.get("args", []))
         if status:

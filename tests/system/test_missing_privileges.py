@@ -6,6 +6,7 @@ import functools
 import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import prctl
 import pytest
@@ -58,6 +59,13 @@ def test_an_agent_does_so_too(seedpod: Seedpod) -> None:
     result = seedpod.command("agent", preexec_fn=without("SYS_ADMIN"))
     assert result.returncode == 1
     assert result.stderr.splitlines()[0] == "error: running a pod needs CAP_SYS_ADMIN, which this host lacks"
+
+
+def test_an_engine_goes_by_its_name_in_ps(seedpod: Seedpod) -> None:
+    pod = json.dumps(seedpod.pod(seedpod.shell("c", "true")))
+    assert seedpod.command("run", "-d", "-", input=pod).returncode == 0
+    pid = int((seedpod.root / "agent.pid").read_text())
+    assert Path(f"/proc/{pid}/comm").read_text() == "seedpod:engine\n"
 
 
 def test_root_of_another_user_namespace_than_the_first_is_told_that_it_is(seedpod: Seedpod) -> None:

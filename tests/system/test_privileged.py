@@ -236,6 +236,19 @@ def test_one_that_is_not_privileged_is_no_weaker_beside_one_that_is(seedpod: See
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("source", [{}, {"medium": "Memory"}])
+def test_a_node_that_it_leaves_in_a_shared_volume_is_inert_for_the_other(
+    seedpod: Seedpod, source: dict[str, str]
+) -> None:
+    """# A43: nodev is each container's own."""
+    first = seedpod.shell("yes", f"mknod -m 666 /v/zero c 1 5; {STAYS}", **PRIVILEGED, **MOUNT)
+    volumes = ({"name": "v", "emptyDir": source},)
+    standing(seedpod, seedpod.pod(first, seedpod.shell("no", STAYS, **MOUNT), volumes=volumes))
+    read = tried("test -c /v/zero", "head -c 1 /v/zero")
+    assert executed(seedpod, read, container="yes").split() == ["yes", "yes"]
+    assert executed(seedpod, read, container="no").split() == ["yes", "no"]
+
+
 def test_the_manifest_that_get_prints_is_one_that_run_takes(seedpod: Seedpod) -> None:
     context = {"privileged": True, "capabilities": {"add": ["NET_ADMIN"]}, "runAsUser": 0}
     pod = seedpod.pod(seedpod.shell("c", "true", securityContext=context), securityContext={"fsGroup": 5})

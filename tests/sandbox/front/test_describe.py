@@ -176,6 +176,20 @@ def test_a_pod_that_has_not_begun_has_neither_start_nor_address() -> None:
     assert any(line.split() == ["Volumes:", "<none>"] for line in described)
 
 
+def test_the_seccomp_profiles_of_pod_and_containers_are_shown() -> None:
+    profile = {"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}}
+    written = manifest(
+        securityContext={"seccompProfile": {"type": "RuntimeDefault"}},
+        containers=[{"name": "app", "image": "i", "securityContext": profile}, {"name": "b", "image": "i"}],
+    )
+    text = [line.split() for line in lines(status(running("app"), running("b"), manifest=written))]
+    assert text[text.index(["SeccompProfile:", "RuntimeDefault"]) + 1][0] == "IP:"
+    inner = text.index(["SeccompProfile:", "Localhost"])
+    assert text[inner - 1] == ["Host", "Port:", "<none>"]
+    assert text[inner + 1] == ["LocalhostProfile:", "a.json"]
+    assert sum(line[:1] == ["SeccompProfile:"] for line in text) == 2
+
+
 def test_a_container_without_a_status_is_described_from_the_spec() -> None:
     described = shown(status(manifest=manifest("app")))
     assert "  app:\n    Image:        localhost/busybox\n    Port:         <none>\n" in described

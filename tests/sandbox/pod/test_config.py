@@ -52,6 +52,8 @@ def test_the_file_of_the_root_comes_before_that_of_the_system(tmp_path: Path) ->
         ('podCIDR = "10.9.0.0/16"', Config(pod_cidr=(ip_network("10.9.0.0/16"),))),
         ('podCIDR = "fd09::/64"', Config(pod_cidr=(ip_network("fd09::/64"),))),
         ('podCIDR = "fd09::/64,10.9.0.0/16"', Config(pod_cidr=(ip_network("10.9.0.0/16"), ip_network("fd09::/64")))),
+        ("seccompDefault = true", Config(seccomp_default=True)),
+        ("seccompDefault = false", Config()),
         ("", Config()),
     ],
 )
@@ -74,6 +76,7 @@ def test_each_key_is_read(text: str, expected: Config | None) -> None:
         ("containerLogMaxSize", ['"63Ki"', "65535", '"10mi"', '"-1Gi"', "1.5", "true", '""', '"999999999999Gi"', "[]"]),
         ("containerLogMaxFiles", ["1", "1001", "true", '"5"', "2.0", "-5"]),
         ("podPidsLimit", ["0", "-2", "7", "4194305", "true", '"100"', "100.0"]),
+        ("seccompDefault", ['"true"', "1", "[]"]),
         ("cgroupParent", ['"../x"', '"a/../b"', '"a//b"', '"a b"', "5", "true", '"a\\nb"', '"é"', "1979-05-27"]),
     ],
 )
