@@ -14,13 +14,15 @@ from sandbox.errors import Finding, ManifestError
 from sandbox.manifest import tree, wording
 from sandbox.manifest.cursor import Cursor, Report
 from sandbox.manifest.fields import Record, Refused
-from sandbox.manifest.pod import POD
+from sandbox.manifest.pod import OPEN_POD, POD
 from sandbox.manifest.tree import MAX_BYTES, Node, Place, Unreadable
 from sandbox.model import Pod
 
 __all__ = ["MAX_BYTES", "check", "documents", "from_dict", "load"]
 
-_KINDS: Mapping[str, Record[Pod]] = {"Pod": POD}
+_Kinds = Mapping[str, Record[Pod]]
+_KINDS: _Kinds = {"Pod": POD}
+_OPEN_KINDS: _Kinds = {"Pod": OPEN_POD}
 
 
 def load(text: str | bytes, *, file: str = "<text>") -> tuple[Pod, ...]:
@@ -51,20 +53,30 @@ def check(text: str | bytes, *, file: str = "<text>") -> tuple[tuple[Finding, ..
 
 
 def from_dict(
-    manifest: Mapping[str, object], *, file: str = "<dict>", warn: Callable[[Finding], None] = lambda _: None
+    manifest: Mapping[str, object],
+    *,
+    file: str = "<dict>",
+    open: bool = False,
+    warn: Callable[[Finding], None] = lambda _: None,
 ) -> Pod:
-    """The pod of one already parsed manifest; findings have line 0.  Raises ManifestError."""
-    report, found = _read(file, lambda refuse: iter([tree.from_python(manifest, refuse)]))
+    """The pod of one already parsed manifest; findings have line 0.  An `open` pod may be without containers.
+
+    Raises ManifestError.
+    """
+    kinds = _OPEN_KINDS if open else _KINDS
+    report, found = _read(file, lambda refuse: iter([tree.from_python(manifest, refuse)]), kinds)
     _accept(report, warn)
     ((pod, _),) = found
     return pod
 
 
-def _read(file: str, read: Callable[[tree.Refuse], Iterator[Node]]) -> tuple[Report, list[tuple[Pod, Node]]]:
+def _read(
+    file: str, read: Callable[[tree.Refuse], Iterator[Node]], kinds: _Kinds = _KINDS
+) -> tuple[Report, list[tuple[Pod, Node]]]:
     report = Report(file)
     pods: list[tuple[Pod, Node]] = []
     try:
-        pods.extend(_pods(read(report.add), report))
+        pods.extend(_pods(read(report.add), report, kinds))
         if not pods and not len(report):
             report.add(Place(1, 1), "", "no Pod in it")
     except Unreadable as unreadable:
@@ -79,12 +91,12 @@ def _accept(report: Report, warn: Callable[[Finding], None]) -> None:
         warn(finding)
 
 
-def _pods(nodes: Iterable[Node], report: Report) -> Iterator[tuple[Pod, Node]]:
+def _pods(nodes: Iterable[Node], report: Report, kinds: _Kinds) -> Iterator[tuple[Pod, Node]]:
     seen: set[str] = set()
     for node in _unfolded(nodes, report):
         document = Cursor(node, report, named=node.place)
         try:
-            table = _table(document)
+            table = _table(document, kinds)
             _refuse_repeated_name(document, seen)
             yield table.read(document), node
         except Refused:
@@ -101,14 +113,14 @@ def _unfolded(nodes: Iterable[Node], report: Report) -> Iterator[Node]:
             yield node
 
 
-def _table(document: Cursor) -> Record[Pod]:
+def _table(document: Cursor, kinds: _Kinds) -> Record[Pod]:
     """The table for the document's kind.  Of another kind nothing else is looked at: its fields mean other things."""
     name = document.text("kind") or "Pod"
     kind = document.field("kind")
-    if kind and name not in _KINDS:
-        kind.refuse(wording.unsupported(name, _KINDS))
+    if kind and name not in kinds:
+        kind.refuse(wording.unsupported(name, kinds))
         raise Refused
-    return _KINDS[name]
+    return kinds[name]
 
 
 def _refuse_repeated_name(document: Cursor, seen: set[str]) -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sandbox.errors import SandboxError
-from sandbox.pod import codec
+from sandbox.pod import requests
 from sandbox.pod.connection import Connection, EngineEnded, connect, connect_or_start
 from sandbox.pod.paths import LOG_FILE
+from sandbox.pod.requests import Request
 from sandbox.status import PodStatus, Terminated
 
 if TYPE_CHECKING:
@@ -60,9 +61,12 @@ class Client:
     def _reconnect(self) -> None:
         self._connection.become(self._connect(self._root))
 
-    def _ask(self, verb: str, **arguments: Any) -> Any:
+    def ask(self, request: Request[T]) -> T:
         """Ask for something that may be asked for twice."""
-        return _patiently(self._root, lambda: self._connection.ask(verb, **arguments), self._reconnect)
+        answer = _patiently(
+            self._root, lambda: self._connection.ask(request.verb, **request.arguments), self._reconnect
+        )
+        return request.read(answer)
 
     @property
     def node_name(self) -> str:
@@ -77,17 +81,17 @@ class Client:
 
     def create(self, manifests: Sequence[Mapping[str, Any]]) -> list[str]:
         """Make the pods of these v1 manifests, all or none; their UIDs.  They are started after this returns."""
-        pods = [{"uid": str(uuid.uuid4()), "manifest": manifest} for manifest in manifests]
-        self._ask("create", pods=pods)
-        return [str(pod["uid"]) for pod in pods]
+        pods = [(str(uuid.uuid4()), manifest) for manifest in manifests]
+        self.ask(requests.create(pods))
+        return [uid for uid, _ in pods]
 
     def pods(self) -> tuple[PodStatus, ...]:
         """All pods, by namespace and name."""
-        return codec.decode(tuple[PodStatus, ...], self._ask("pods"))
+        return self.ask(requests.pods())
 
     def find(self, namespace: str, name: str) -> str:
         """The UID of the pod of this name.  Raises NotFound."""
-        return str(self._ask("find", namespace=namespace, name=name))
+        return self.ask(requests.find(namespace, name))
 
     def delete(self, namespace: str, name: str, *, grace: int | None = None, force: bool = False) -> str:
         """Have a pod ended and removed; its UID.  Returns at once.  Raises NotFound.
@@ -103,13 +107,12 @@ class Client:
     ) -> None:
         """As `delete`; a pod that is gone is fine.  `hold` keeps its files until it is deleted once more, `at_once`
         kills without TERM."""
-        self._ask("delete", uid=uid, grace=grace, force=force, hold=hold, at_once=at_once)
+        self.ask(requests.delete(uid, grace=grace, force=force, hold=hold, at_once=at_once))
 
     def target(self, namespace: str, name: str, container: str) -> Target:
         """What a program needs to join a running container.  Raises NotFound, WrongState."""
-        from sandbox.pod.joining import Target  # with the extension: only those who join need it
-
-        return codec.decode(Target, self._ask("target", namespace=namespace, name=name, container=container))
+        found: Target = self.ask(requests.target(namespace, name, container))
+        return found
 
     def stop(self, *, now: bool) -> None:
         """Have the engine end; pods keep running.  Without `now` it finishes deletions first.  Waits for its end."""
@@ -143,7 +146,7 @@ class Watch:
 
     def __init__(self, root: Path, uids: Sequence[str]) -> None:
         self._root = root
-        self._uids = list(uids)
+        self._wanted = requests.watch(uids)
         self._cancelled = False
         self._connection: Connection = _patiently(root, lambda: connect_or_start(root))
         self._first = _patiently(root, self._ask, self._reconnect)
@@ -165,7 +168,7 @@ class Watch:
         return self._connection.socket.fileno()
 
     def _ask(self) -> Any:
-        return self._connection.ask("watch", uids=self._uids)
+        return self._connection.ask(self._wanted.verb, **self._wanted.arguments)
 
     def _reconnect(self) -> None:
         self._connection.become(connect_or_start(self._root))
@@ -191,7 +194,7 @@ class Watch:
                 with contextlib.suppress(EngineEnded):
                     self._reconnect()
                 answer = _patiently(self._root, self._ask, self._reconnect)
-        return codec.decode(tuple[PodStatus | None, ...], answer)
+        return self._wanted.read(answer)
 
     def until(self, deadline: float | None = None) -> Iterator[Statuses]:
         """All statuses until the last pod is gone, or time.monotonic() has reached `deadline`."""

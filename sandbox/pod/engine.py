@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,14 @@ ADOPTION_TIMEOUT = 5.0  # seconds in which the podmons that still run are to ans
 
 @dataclass(frozen=True)
 class Wanted:
-    """A pod that is to be made: its UID, chosen by who asks so that to ask twice makes one, and its manifest."""
+    """A pod that is to be made: its UID, chosen by who asks so that to ask twice makes one, and its manifest.
+
+    An `open` one may have no container yet, and takes more of them while it lives.
+    """
 
     uid: str
     manifest: Mapping[str, Any]
+    open: bool = False
 
 
 class Engine:
@@ -72,11 +76,14 @@ class Engine:
 
     def _known(self, record: PodRecord, state: PodState) -> Worker | None:
         try:
-            pod = manifest.from_dict(record.manifest)
+            pod = manifest.from_dict(record.manifest, open=state.open)
         except ManifestError as error:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: {error}")
             return None
-        if [each.name for each in pod.containers] != [each.name for each in state.containers]:
+        names = [each.name for each in pod.containers]
+        if state.open:  # an engine may have been killed between the two files that say what was added
+            state = state.with_new(names[len(state.containers) :])
+        if names != [each.name for each in state.containers]:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: its state is another pod's")
             return None
         return Worker(record, pod, state, Surroundings(self.store, self.config, self._warn))
@@ -138,21 +145,24 @@ class Engine:
 
         Raises ManifestError, AlreadyExists, NotFound (an image, a host path) and SandboxError before anything is made.
         """
-        fresh = [(each, manifest.from_dict(each.manifest)) for each in wanted if each.uid not in self._workers]
+        fresh = [
+            (each, manifest.from_dict(each.manifest, open=each.open))
+            for each in wanted
+            if each.uid not in self._workers
+        ]
         self._refuse(fresh)
         made: list[PodRecord] = []
         try:
             for each, pod in fresh:
                 record = PodRecord(each.uid, pod.namespace, pod.name, now(), each.manifest)
-                self.store.add(record, new_state(tuple(container.name for container in pod.containers)))
+                self.store.add(record, _begin(each, pod))
                 made.append(record)  # one that cannot be added has removed what it made
         except OSError:
             for record in made:
                 self.store.remove(record)
             raise
-        for record, (_, pod) in zip(made, fresh, strict=True):
-            state = new_state(tuple(container.name for container in pod.containers))
-            self._add(Worker(record, pod, state, Surroundings(self.store, self.config, self._warn)))
+        for record, (each, pod) in zip(made, fresh, strict=True):
+            self._add(Worker(record, pod, _begin(each, pod), Surroundings(self.store, self.config, self._warn)))
 
     def _refuse(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         """Refuse all of them where one cannot be made."""
@@ -164,6 +174,32 @@ class Engine:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
             planning.check(pod, self.store.images)
+
+    def add(self, uid: str, addition: str, container: Mapping[str, Any]) -> None:
+        """Add a container to an open pod that lives; one that came with this very `addition` is fine.
+
+        Raises NotFound, WrongState, AlreadyExists, ManifestError and SandboxError before anything is made.
+        """
+        worker = self._workers.get(uid)
+        if worker is None:
+            raise NotFound("pods", uid)
+        record = worker.record
+        if addition in record.additions:
+            return
+        if not worker.state.open or worker.state.deletion:
+            current = "being deleted" if worker.state.deletion else "made from a manifest"
+            raise WrongState(
+                f"pod {record.name} is {current}: it takes no more containers", current=current, wanted="open"
+            )
+        name = container.get("name")
+        if any(each.name == name for each in worker.pod.containers):
+            raise AlreadyExists("container", str(name))
+        wanted = with_container(record.manifest, container)
+        pod = manifest.from_dict(wanted)
+        planning.check(pod, self.store.images)
+        record = replace(record, manifest=wanted, additions=(*record.additions, addition))
+        self.store.extend(record, pod.containers[-1].name)
+        worker.extend(record, pod)
 
     def find(self, namespace: str, name: str) -> Worker:
         """The pod of this name.  Raises NotFound."""
@@ -220,3 +256,13 @@ class Engine:
             tty=asked.tty,
             stdin=asked.stdin,
         )
+
+
+def _begin(wanted: Wanted, pod: Pod) -> PodState:
+    return new_state(tuple(container.name for container in pod.containers), open=wanted.open)
+
+
+def with_container(pod: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a pod with one container more."""
+    spec = pod["spec"]
+    return {**pod, "spec": {**spec, "containers": [*spec.get("containers", ()), container]}}

@@ -39,7 +39,7 @@ class Instances:
 
     def __init__(self, pod: Pod, book: Notebook, around: Surroundings, tasks: Tasks, ending: asyncio.Event) -> None:
         self.leavings = Leavings(book, around.store, tasks, around.warn)
-        self._pod = pod
+        self.pod = pod  # replaced where a container is added
         self._book = book
         self._around = around
         self._tasks = tasks
@@ -49,7 +49,7 @@ class Instances:
 
     async def start(self, box: PodSandbox, start: lifecycle.Start) -> None:
         """Make the container's next instance in the sandbox and run its program."""
-        asked = next(each for each in self._pod.containers if each.name == start.container)
+        asked = next(each for each in self.pod.containers if each.name == start.container)
         before = self._book.state.container(start.container)
         fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off)
         assert fresh.instance is not None
@@ -71,7 +71,7 @@ class Instances:
 
     async def _make(self, box: PodSandbox, asked: Container, instance: Instance) -> SandboxContainer:
         store, record, config = self._around.store, self._book.record, self._around.config
-        spec = planning.container_spec(self._pod, asked, store.directory(record.uid), store.images)
+        spec = planning.container_spec(self.pod, asked, store.directory(record.uid), store.images)
         store.remove_old_logs(record, asked.name, instance.attempt)
         logs = store.logs(record) / asked.name
         log = LogTarget(
@@ -132,7 +132,7 @@ class Instances:
 
     def _note_end_of(self, ended: ContainerState, state: PodState) -> None:
         limit = self._around.config.max_container_restart_period
-        self._book.note(report.with_back_off(self._pod, self._book.record, state, ended, limit))
+        self._book.note(report.with_back_off(self.pod, self._book.record, state, ended, limit))
 
     # ---- adoption ----
 

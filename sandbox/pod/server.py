@@ -47,6 +47,7 @@ class Server:
         self._connections: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()  # something has changed in how busy we are
         self._verbs: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "add": self._add,
             "create": self._create,
             "delete": self._delete,
             "find": self._find,
@@ -116,8 +117,12 @@ class Server:
     # ---- verbs ----
 
     def _create(self, request: Mapping[str, Any]) -> None:
-        self._engine.create([Wanted(each["uid"], each["manifest"]) for each in request["pods"]])
+        pods = [Wanted(each["uid"], each["manifest"], bool(each.get("open"))) for each in request["pods"]]
+        self._engine.create(pods)
         self._quiet.set()
+
+    def _add(self, request: Mapping[str, Any]) -> None:
+        self._engine.add(request["uid"], str(request["addition"]), request["container"])
 
     def _delete(self, request: Mapping[str, Any]) -> None:
         options = {name: bool(request.get(name)) for name in ("force", "hold", "at_once")}
