@@ -5,6 +5,7 @@
     ├─ NotFound, AlreadyExists         .kind .name
     ├─ WrongState                      .current .wanted
     ├─ Unsupported                     .feature .needs
+    ├─ TimedOut        (+TimeoutError) what was waited for did not come in time
     └─ KernelError     (+OSError)      .errno .filename .step
        └─ SpawnError                   .op: what the failing op was to do
 
@@ -113,6 +114,10 @@ class Unsupported(SandboxError):
         super().__init__(f"{feature} needs {needs}, which this host lacks", hint=hint)
         self.feature = feature
         self.needs = needs
+
+
+class TimedOut(SandboxError, TimeoutError):
+    """What was waited for did not come in the time that was given."""
 
 
 class KernelError(SandboxError, OSError):

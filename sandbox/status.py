@@ -125,3 +125,12 @@ class PodStatus:
     reason: str = ""
     message: str = ""
     events: tuple[Event, ...] = ()  # the oldest first
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it will run any more."""
+        return self.phase in (Phase.SUCCEEDED, Phase.FAILED)
+
+    @property
+    def ready(self) -> bool:
+        return not self.over and all(each.ready for each in self.containers)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sandbox.errors import SandboxError
 from sandbox.pod import requests
+from sandbox.pod.attempts import has_ended
 from sandbox.pod.connection import Connection, EngineEnded, connect, connect_or_start
 from sandbox.pod.paths import LOG_FILE
 from sandbox.pod.requests import Request
-from sandbox.status import PodStatus, Terminated
+from sandbox.status import PodStatus
 
 if TYPE_CHECKING:
     from sandbox.pod.joining import Target
@@ -238,12 +239,3 @@ class Ended:
             (status,) = self._watch.next()
             self._finished = status is None or has_ended(status, self._container, self._instance)
         return self._finished
-
-
-def has_ended(status: PodStatus, container: str, instance: int) -> bool:
-    """Whether that instance of the container has ended."""
-    known = next(each for each in status.containers if each.name == container)
-    if known.restart_count != instance:
-        return known.restart_count > instance
-    over = known.state if isinstance(known.state, Terminated) else known.last_state
-    return over is not None and over.container_id == known.container_id

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,9 +110,9 @@ PRIVATE = Sharing()  # what a manifest that says nothing asks for
 class BindMount:
     """Something of the host shown in a container: `source` on the host, `target` inside, `what` for messages."""
 
-    source: Path
+    source: str | os.PathLike[str]
     target: str
-    what: str
+    what: str = "a mount"
     read_only: bool = False
 
 
@@ -123,14 +123,22 @@ class ContainerSpec:
     `rootfs` is a directory that is only read: what the container writes goes into a layer of its own.
     """
 
-    argv: tuple[str, ...]
-    rootfs: Path
+    argv: Sequence[str]
+    rootfs: str | os.PathLike[str]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
-    mounts: tuple[BindMount, ...] = ()
+    mounts: Sequence[BindMount] = ()
     stdin: bool = False  # clients may attach to its stdin; otherwise that is at its end from the start
     stdin_once: bool = False  # the first one's end is the end of it; otherwise it has none
     tty: bool = False  # stdin, stdout and stderr are one terminal
+
+    def __post_init__(self) -> None:
+        """Whatever sequences and paths it was given: they are held as values that nobody changes."""
+        if isinstance(self.argv, str) or not self.argv:
+            raise ValueError(f"argv is a list of at least one string, not {self.argv!r}")
+        object.__setattr__(self, "argv", tuple(self.argv))
+        object.__setattr__(self, "mounts", tuple(self.mounts))
+        object.__setattr__(self, "rootfs", Path(self.rootfs))
 
 
 @dataclass(frozen=True)
@@ -291,7 +299,7 @@ def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing 
         Caps(default_caps, default_caps),
         Signals(),
         *([Fork(terminal=spec.tty)] if sharing.pid else []),
-        Exec(spec.argv, _environment(spec.env, terminal=spec.tty)),
+        Exec(tuple(spec.argv), _environment(spec.env, terminal=spec.tty)),
     ]
 
 

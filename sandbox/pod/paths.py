@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.errors import KernelError, SandboxError
+from sandbox.pod import forks
 
 SOCKET = "seedpod.sock"
 PID_FILE = "agent.pid"
@@ -59,9 +60,14 @@ def log_path(directory: Path, instance: int, age: int = 0) -> Path:
 
 def _open_lock(root: Path, name: str) -> int:
     try:
-        return os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return forks.guard(os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise KernelError(error.errno or 0, step="open", filename=str(root / name)) from error
+
+
+def unlock(fd: int) -> None:
+    """Give up what an fd of ours has locked."""
+    os.close(forks.release(fd))
 
 
 def lock_root(root: Path) -> int | None:
@@ -70,7 +76,7 @@ def lock_root(root: Path) -> int | None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(fd)
+        unlock(fd)
         return None
     return fd
 
@@ -92,4 +98,4 @@ def starting(root: Path) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(fd)
+        unlock(fd)

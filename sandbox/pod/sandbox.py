@@ -20,7 +20,7 @@ from pathlib import Path
 from cgroups import Cgroup, NoSuchCgroup
 from sandbox.errors import SandboxError, WrongState
 from sandbox.linux import mounts, native
-from sandbox.pod import wire
+from sandbox.pod import programs, wire
 from sandbox.pod.container import (
     POD_ROOTFS,
     PRIVATE,
@@ -29,13 +29,12 @@ from sandbox.pod.container import (
     Prepared,
     Sharing,
     compile_container,
-    compile_exec,
     compile_pod,
     compile_reaper,
 )
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.podmon import Child, Podmon, Stage
-from sandbox.pod.streams import LogTarget, Streams, open_streams, passable
+from sandbox.pod.streams import LogTarget, Streams, open_streams
 from sandbox.status import ExitStatus
 
 __all__ = ["RECORDS", "LogTarget", "PodSandbox", "SandboxContainer"]
@@ -274,22 +273,23 @@ class PodSandbox:
         spec: ContainerSpec,
         *,
         identity: str | None = None,
+        stdin: int = -1,
         stdout: int = -1,
         stderr: int = -1,
         log: LogTarget | None = None,
     ) -> SandboxContainer:
         """Make a container up to its gate: everything but the program is there.
 
-        Its output goes to `stdout` and `stderr`, write ends of pipes whose copies here the caller closes (-1: nowhere),
-        or to a `log` that podmon writes.  `identity` is 64 hex digits, never used before.  Raises SpawnError or
-        KernelError, and has then removed what it made.
+        It reads `stdin` and writes to `stdout` and `stderr`, ends of pipes whose copies here the caller closes (-1:
+        /dev/null); or its output goes to a `log` that podmon writes.  `identity` is 64 hex digits, never used before.
+        Raises SpawnError or KernelError, and has then removed what it made.
         """
         identity = identity or secrets.token_hex(32)
         if not re.fullmatch("[0-9a-f]{64}", identity):
             raise ValueError(f"not the id of a container: {identity!r}")
         scope = self._slice.create_child(f"{identity}.scope")
         try:
-            child = await self._spawn(identity, scope, spec, (stdout, stderr), log)
+            child = await self._spawn(identity, scope, spec, (stdin, stdout, stderr), log)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             scope.remove_tree()
             raise
@@ -298,11 +298,11 @@ class PodSandbox:
         return container
 
     async def _spawn(
-        self, identity: str, scope: Cgroup, spec: ContainerSpec, output: tuple[int, int], target: LogTarget | None
+        self, identity: str, scope: Cgroup, spec: ContainerSpec, stdio: tuple[int, int, int], target: LogTarget | None
     ) -> Child:
         layer = self.directory / "containers" / identity
         with ExitStack() as fds:
-            streams = open_streams(spec, target, output, fds)
+            streams = open_streams(spec, target, stdio, fds)
             prepared = self._prepare(spec, layer, streams, fds)
             cgroup = fds.enter_context(scope.fd())
             child = await self._podmon.spawn(
@@ -326,19 +326,8 @@ class PodSandbox:
         None gives it a terminal, whose master is then `Child.terminal`.  Returns once the program runs.  Raises
         SpawnError, or KernelError where it was stopped on its way for 30 s.
         """
-        init = container.pidfd
-        if init is None or container.stage is not Stage.RUNNING:
-            current = container.stage.name.lower()
-            raise WrongState(f"container {container.name} is {current}", current=current, wanted="running")
-        given = None if stdio is None else (passable(stdio[0]), passable(stdio[1]), passable(stdio[2]))
-        child = await self._podmon.execute(compile_exec(spec, init=init, stdio=given), cgroup_of=container.number)
-        try:
-            async with asyncio.timeout(wire.JOIN_TIMEOUT):
-                await child.until(Stage.RUNNING)
-        except TimeoutError:
-            child.signal(signal.SIGKILL)
-            raise wire.joined_too_late() from None
-        return child
+        called = f"container {container.name}"
+        return await programs.execute(self._podmon, container._child, spec, stdio, called=called)
 
     def _prepare(self, spec: ContainerSpec, layer: Path, streams: Streams, fds: ExitStack) -> Prepared:
         """Make the mounts that need the host's paths.  Their fds close with `fds`: attached or not, none stays."""
@@ -346,13 +335,14 @@ class PodSandbox:
         upper.mkdir(parents=True)
         work.mkdir()
         upper.chmod(0o755)  # it becomes the mode of the container's root directory
-        rootfs = mounts.overlay(spec.rootfs, upper, work)
+        rootfs = mounts.overlay(Path(spec.rootfs), upper, work)
         fds.callback(os.close, rootfs)
         attached = []
         for mount in spec.mounts:
-            fd = mounts.bind(mount.source, read_only=mount.read_only)
+            source = Path(mount.source)
+            fd = mounts.bind(source, read_only=mount.read_only)
             fds.callback(os.close, fd)
-            attached.append((mount, fd, not mount.source.is_dir()))
+            attached.append((mount, fd, not source.is_dir()))
         return Prepared(
             rootfs, tuple(attached), streams.stdout, streams.stderr, stdin=streams.stdin, reaper=self._reaper()
         )

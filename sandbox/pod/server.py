@@ -27,10 +27,10 @@ from typing import Any
 
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
-from sandbox.pod import codec
+from sandbox.pod import codec, forks
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
-from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path
+from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path, unlock
 from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of
 
@@ -63,6 +63,7 @@ class Server:
         assert task is not None
         self._connections.add(task)
         self._quiet.set()
+        fd = forks.guard(writer.get_extra_info("socket").fileno())
         try:
             if _is_root(writer):
                 await self._serve(reader, writer)
@@ -71,6 +72,7 @@ class Server:
         finally:
             self._connections.discard(task)
             self._quiet.set()
+            forks.release(fd)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -206,6 +208,8 @@ async def serve(
         path.unlink(missing_ok=True)  # of an engine that was killed
         listener = await asyncio.start_unix_server(server.connected, path, limit=MAX_LINE, backlog=100)
         path.chmod(0o600)
+        for each in listener.sockets:
+            forks.guard(each.fileno())
         _write_pid(root, warn)
         try:
             ready(engine, server)
@@ -214,13 +218,15 @@ async def serve(
             if is_lock_of(root, lock):  # or they are another engine's by now
                 path.unlink(missing_ok=True)
                 (root / PID_FILE).unlink(missing_ok=True)
+            for each in listener.sockets:
+                forks.release(each.fileno())
             listener.close()
             await server.close()
             left = engine.count
             await engine.close()
         return left
     finally:
-        os.close(lock)
+        unlock(lock)
 
 
 def _told(context: Mapping[str, Any]) -> str:
