@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TRIES = 5  # engines that may end before they have answered
 
-Statuses = tuple[PodStatus | None, ...]
+Statuses = tuple[requests.Status, ...]
 T = TypeVar("T")
 
 

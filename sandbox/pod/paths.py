@@ -11,6 +11,7 @@ from pathlib import Path
 from sandbox.errors import KernelError, SandboxError
 from sandbox.pod import forks
 
+DEFAULT_ROOT = Path("/var/lib/seedpod")
 SOCKET = "seedpod.sock"
 PID_FILE = "agent.pid"
 LOG_FILE = "agent.log"  # of an engine in the background
@@ -18,6 +19,14 @@ LOCK = "lock"  # flock'ed by the engine that owns the root
 START_LOCK = "start.lock"  # flock'ed by whoever looks for an engine and may start one
 MAX_SOCKET_PATH = 107  # bytes, unix(7)
 NAME_MAX = 255  # bytes; names of pods and namespaces are ASCII
+
+
+def root_of(given: str | os.PathLike[str] | None = None) -> Path:
+    """The root directory that is meant: the one given, else SEEDPOD_ROOT, else the usual one.
+
+    One root has one name, however it was written: that of its cgroups is made of it.
+    """
+    return Path(os.path.realpath(given or os.environ.get("SEEDPOD_ROOT") or DEFAULT_ROOT))
 
 
 def socket_path(root: Path) -> Path:

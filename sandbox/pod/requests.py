@@ -14,6 +14,7 @@ from sandbox.pod import codec
 from sandbox.status import PodStatus
 
 T = TypeVar("T")
+Status = PodStatus | None  # None: the pod is gone
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,6 @@ def _target(answer: Any) -> Any:
     return codec.decode(Target, answer)
 
 
-def watch(uids: Sequence[str]) -> Request[tuple[PodStatus | None, ...]]:
+def watch(uids: Sequence[str]) -> Request[tuple[Status, ...]]:
     """The statuses of these pods, None for one that is gone, now and with each change."""
-    return Request("watch", {"uids": list(uids)}, lambda answer: codec.decode(tuple[PodStatus | None, ...], answer))
+    return Request("watch", {"uids": list(uids)}, lambda answer: codec.decode(tuple[Status, ...], answer))

@@ -16,8 +16,7 @@ from pathlib import Path
 import cgroups
 from cgroups import Cgroup
 from sandbox.errors import Unsupported
-
-DEFAULT_ROOT = Path("/var/lib/seedpod")
+from sandbox.pod.paths import DEFAULT_ROOT
 
 
 def _prefix(root: Path) -> str:
