@@ -41,14 +41,7 @@ class Engine:
         """Have this process host one where none is up, for as long as anybody here has joined.  Idempotent."""
         if self._leave is None:
             host.require_privileges()
-            # Once the thread has begun it has joined, whatever becomes of who waits for it.
-            joining = asyncio.ensure_future(in_thread(hosting.join, self.root, _log.warning))
-            try:
-                self._leave = await asyncio.shield(joining)
-            except asyncio.CancelledError:
-                self._leave = await joining
-                await self.leave()
-                raise
+            self._leave = await in_thread(hosting.join, self.root, _log.warning, undo=lambda leave: leave())
 
     async def leave(self) -> None:
         """The last of those who have joined ends what is hosted here; pods run on.  Idempotent."""

@@ -34,6 +34,7 @@ from sandbox.pod.container import (
 )
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.podmon import Child, Podmon, Stage
+from sandbox.pod.programs import Completed
 from sandbox.pod.streams import LogTarget, Streams, open_streams
 from sandbox.status import ExitStatus
 
@@ -115,6 +116,10 @@ class SandboxContainer:
     async def ended(self) -> None:
         """Wait for the end, whatever it is."""
         await self._child.ended()
+
+    async def run(self, spec: ExecSpec, *, stdin: bytes | None = None, timeout: float | None = None) -> Completed:
+        """Run a further program in it, to its end: see sandbox.pod.programs."""
+        return await programs.run(self._podmon, self._child, spec, stdin=stdin, timeout=timeout)
 
     def signal(self, number: int) -> None:
         """Send a signal to the first process; one that has ended is no error."""

@@ -3,8 +3,11 @@
     seedpod.slice/seedpod-besteffort.slice/seedpod-besteffort-pod<uid>.slice/
         podmon.scope  <container-id>.scope
 
+    seedpodbox<id>.slice/               a sandbox without an engine, the same inside
+
 The names are systemd's (a slice's name spells its parents), so that both drivers can use them: hence underscores in
-the UID.  Every pod is BestEffort as long as a manifest can ask for no resources.
+the UID, and no parent of boxes that two programs could make and remove at once.  Every pod is BestEffort as long as a
+manifest can ask for no resources.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ class Slices:
             )
         prefix = _prefix(root)
         self.name = f"{prefix}.slice"
+        self._top = layout.mount_point / parent
+        self._box_prefix = f"{prefix}box"  # no hash begins so
         self._parents = [layout.mount_point / parent / self.name]
         self._parents.append(self._parents[0] / f"{prefix}-besteffort.slice")
         self._pod_prefix = f"{prefix}-besteffort-pod"
@@ -71,3 +76,14 @@ class Slices:
         for parent in reversed(self._parents):
             if parent.is_dir() and not Cgroup(parent).children():
                 Cgroup(parent).remove(timeout=0)
+
+    # ---- sandboxes without an engine ----
+
+    def box(self, identity: str) -> Cgroup:
+        """The slice of such a sandbox, made or not."""
+        return Cgroup(self._top / f"{self._box_prefix}{identity}.slice")
+
+    def boxes(self) -> set[str]:
+        """Those that have a slice."""
+        names = (path.name for path in self._top.glob(f"{self._box_prefix}*.slice"))
+        return {name[len(self._box_prefix) : -len(".slice")] for name in names}

@@ -46,8 +46,9 @@ class _Loop(asyncio.SelectorEventLoop):
         super().close()
 
 
-async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """Do in a thread what blocks.  It cannot be given up: when cancelled, its end is waited for first."""
+async def in_thread(work: Callable[..., T], *arguments: Any, undo: Callable[[T], Any] | None = None) -> T:
+    """Do in a thread what blocks.  It cannot be given up: when cancelled, its end is waited for, and then `undo` does
+    away with what came of it."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
@@ -73,6 +74,6 @@ async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
         await asyncio.wait([done])
-        if not done.cancelled():
-            done.exception()  # seen: what matters now is that it is over
+        if done.exception() is None and undo is not None:
+            await in_thread(undo, done.result())
         raise
