@@ -32,6 +32,7 @@ from sandbox.pod.threads import in_thread
 from sandbox.status import ExitStatus
 
 AnyPath = str | os.PathLike[str]
+Standing = list[Path]
 
 
 class PodSandbox:
@@ -116,7 +117,7 @@ class PodSandbox:
         return self
 
     @classmethod
-    async def list(cls, *, root: AnyPath | None = None) -> Sequence[Path]:
+    async def list(cls, *, root: AnyPath | None = None) -> Standing:
         """The directories of the sandboxes that stand in the root, in use or left; what dead ones left is removed."""
         return await in_thread(places.standing, root_of(root))
 

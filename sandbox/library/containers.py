@@ -21,7 +21,7 @@ from sandbox.pod.paths import log_directory
 from sandbox.pod.podmon import Podmon
 from sandbox.pod.programs import Completed
 from sandbox.pod.threads import in_thread
-from sandbox.status import ContainerStatus, PodStatus, Terminated, Waiting
+from sandbox.status import CREATING, ContainerStatus, PodStatus, Terminated, Waiting
 
 
 @dataclass(frozen=True)
@@ -164,14 +164,17 @@ class Container:
     async def begun(self) -> None:
         """Wait until its program runs or has run.  Raises SandboxError where it cannot be started."""
 
-        def begun(status: PodStatus | None) -> ContainerStatus | None:
-            known = self._of(status)
-            return known if not isinstance(known.state, Waiting) or known.last_state else None
+        def begun(status: PodStatus | None) -> bool | None:
+            match self._of(status).state:
+                case Waiting(reason) if reason == CREATING:
+                    return None
+                case Waiting(reason, message):  # for what somebody else would have to mend
+                    raise SandboxError(f"container {self._name}: {reason}: {message}")
+                case Terminated(reason="StartError", message=message, hint=hint):
+                    raise SandboxError(f"container {self._name}: {message}", hint=hint or None)
+            return True
 
-        known = await self._pod.engine.until(self._pod.uid, begun)
-        end = known.state
-        if isinstance(end, Terminated) and end.reason == "StartError":
-            raise SandboxError(f"container {self._name}: {end.message}", hint=end.hint or None)
+        await self._pod.engine.until(self._pod.uid, begun)
 
 
 def _written(directory: Path, instance: int) -> tuple[bytes, bytes]:

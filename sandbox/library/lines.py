@@ -66,17 +66,20 @@ class Lines:
         try:
             return await self._feed.next()
         except asyncio.CancelledError:
-            await self.aclose()
+            self.close()
             raise
 
     async def aclose(self) -> None:
         """Read no more.  Idempotent."""
+        self.close()
+
+    def close(self) -> None:
+        """As `aclose`, for any thread to call."""
         if self._feed is not None:
             self._feed.close()
 
     def __del__(self) -> None:
-        if self._feed is not None:
-            self._feed.close()
+        self.close()
 
 
 class _Feed:

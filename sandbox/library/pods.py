@@ -19,6 +19,7 @@ from sandbox.library.engine import Engine
 from sandbox.model import RestartPolicy
 from sandbox.pod import requests
 from sandbox.pod.paths import root_of
+from sandbox.pod.tasks import whole
 from sandbox.status import Event, PodStatus, Terminated, Waiting
 
 Manifest = Mapping[str, Any]
@@ -162,13 +163,7 @@ class Pod:
             raise
 
     async def _create(self, document: Manifest) -> None:
-        creating = asyncio.ensure_future(self._engine.ask(requests.create([(self.uid, document)], open=self._open)))
-        try:
-            await asyncio.shield(creating)
-        except asyncio.CancelledError:
-            # A request that is on its way cannot be called back, only what it made undone once it is there.
-            await asyncio.wait([creating])
-            raise
+        await whole(self._engine.ask(requests.create([(self.uid, document)], open=self._open)))
         await self._engine.until(self.uid, self._is_made)
 
     def _is_made(self, status: PodStatus | None) -> bool | None:
@@ -202,7 +197,7 @@ class Pod:
             await self.close()
 
     async def _remove(self, request: requests.Request[None]) -> None:
-        await self._engine.ask(request)
+        await whole(self._engine.ask(request))
         await self._engine.until(self.uid, lambda status: status is None or None)
 
     async def close(self) -> None:
@@ -289,7 +284,7 @@ class Pod:
             wanted["resources"] = {"limits": {"memory": memory}}
         if volumes:
             wanted["volumeMounts"] = [{"name": volume, "mountPath": path} for volume, path in volumes.items()]
-        await self._engine.ask(requests.add(self.uid, str(uuid.uuid4()), {**wanted, **(fields or {})}))
+        await whole(self._engine.ask(requests.add(self.uid, str(uuid.uuid4()), {**wanted, **(fields or {})})))
         container = self[name]
         await container.begun()
         return container

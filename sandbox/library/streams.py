@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import io
 import os
 import subprocess
@@ -140,6 +141,11 @@ class Output:
     def fileno(self) -> int:
         return self._file.fileno()
 
+    @functools.cached_property
+    def blocking(self) -> io.BufferedReader:
+        """The same as a file that blocks; either is to be used, not both."""
+        return io.BufferedReader(self._file)
+
     async def _stream(self) -> asyncio.StreamReader:
         if self._reader is None:
             self._reader = asyncio.StreamReader()
@@ -170,13 +176,18 @@ class Input:
 
     def __init__(self, file: io.FileIO) -> None:
         self._file = file
-        os.set_blocking(file.fileno(), False)
 
     def fileno(self) -> int:
         return self._file.fileno()
 
+    @functools.cached_property
+    def blocking(self) -> io.BufferedWriter:
+        """The same as a file that blocks; either is to be used, not both."""
+        return io.BufferedWriter(self._file)
+
     async def write(self, data: bytes) -> None:
         """Write all of it.  Raises BrokenPipeError where the container has closed it."""
+        os.set_blocking(self._file.fileno(), False)
         left = memoryview(data)
         while left:
             try:

@@ -49,6 +49,16 @@ async def unless(event: asyncio.Event, work: Awaitable[T]) -> T:
             await asyncio.gather(task, return_exceptions=True)
 
 
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """Do it to its end even where that is cancelled meanwhile: a request that is on its way cannot be called back."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
 async def any_of(*events: asyncio.Event) -> None:
     """Wait until one of them is set."""
     waits = [asyncio.create_task(event.wait()) for event in events]
