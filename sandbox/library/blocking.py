@@ -7,8 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from sandbox.library import boxes, containers, pods
-from sandbox.library.faces import ContextFace, Face, blocking, calling, found, giving, made, plain, reading, waiting
-from sandbox.library.loop import LOOP
+from sandbox.library.faces import (
+    ContextFace,
+    Face,
+    blocking,
+    calling,
+    found,
+    giving,
+    made,
+    plain,
+    reading,
+    shared,
+    waiting,
+)
 
 # ---- pods ----
 
@@ -105,11 +116,7 @@ class PodSandbox(ContextFace[boxes.PodSandbox]):
     create = made(boxes.PodSandbox.create, boxes.PodSandbox.remove)
     connect = made(boxes.PodSandbox.connect, boxes.PodSandbox.detach)
 
-    @staticmethod
-    def list(*, root: pods.AnyPath | None = None) -> boxes.Standing:
-        return LOOP.run(boxes.PodSandbox.list(root=root))
-
-    list.__doc__ = boxes.PodSandbox.list.__doc__
+    list = shared(boxes.PodSandbox.list)
 
     name = plain(boxes.PodSandbox.name)
     directory = plain(boxes.PodSandbox.directory)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import Mapping, MutableMapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -125,6 +126,7 @@ class PodSandbox:
 
     @property
     def name(self) -> str:
+        """What `ps` shows behind its podmon."""
         return self._box.name
 
     @property
@@ -174,14 +176,15 @@ class PodSandbox:
         if name in self._names:
             raise AlreadyExists("container", name, hint="remove it first")
         spec = replace(spec, env={"PATH": DEFAULT_PATH, **spec.env})
-        with ExitStack() as undo:
+        identity = secrets.token_hex(32)
+        async with AsyncExitStack() as undo:
             self._names.add(name)
             undo.callback(self._names.discard, name)
             streams = Streams(stdin, stdout, stderr)
             undo.callback(streams.close)
-            made = await self._box.create_container(
-                name, spec, stdin=streams.its[0], stdout=streams.its[1], stderr=streams.its[2]
-            )
+            undo.push_async_callback(in_thread, places.remove_layer, self._directory, identity)
+            ours, out, err = streams.its
+            made = await self._box.create_container(name, spec, identity=identity, stdin=ours, stdout=out, stderr=err)
             streams.begin()
             undo.pop_all()
         self._containers[name] = container = SandboxContainer(self, made, streams, spec)
@@ -196,7 +199,10 @@ class PodSandbox:
         await self._box.stop(timeout)
 
     async def remove(self) -> None:
-        """Kill what is left in it, and remove its namespaces, its cgroup and its files.  Idempotent."""
+        """Kill what is left in it, and remove its namespaces, its cgroup and its files.  Pipes are closed.
+
+        Idempotent.
+        """
         if self._place is None:
             return
         await self._box.remove()
@@ -212,6 +218,8 @@ class PodSandbox:
         if self._place is not None:
             place, self._place = self._place, None
             self._box.detach()
+            for container in self._containers.values():
+                await container._closed()
             place.let_go()
 
     def _standing(self) -> Place:
@@ -269,6 +277,7 @@ class SandboxContainer:
 
     @property
     def name(self) -> str:
+        """What its sandbox calls it."""
         return self._made.name
 
     @property
@@ -351,7 +360,7 @@ class SandboxContainer:
         return await self._made.run(spec, stdin=stdin, timeout=timeout)
 
     async def remove(self) -> None:
-        """Kill what is left of it, and remove its cgroup and its files.  Idempotent."""
+        """Kill what is left of it, and remove its cgroup and its files; its pipes are closed.  Idempotent."""
         if self._made.stage is not Stage.ENDED:
             self.kill()
             await self._made.ended()
@@ -359,5 +368,9 @@ class SandboxContainer:
         await self._box._remove_container(self, self._made)
 
     async def _closed(self) -> None:
+        """What is still to be relayed is; nobody reads or writes here any more."""
+        for output in (self._stdout, self._stderr):
+            if output is not None:
+                output.close()
         if self._streams is not None:
             await in_thread(self._streams.close)

@@ -59,6 +59,7 @@ class Container:
 
     @property
     def name(self) -> str:
+        """What the pod calls it."""
         return self._name
 
     @property
@@ -161,7 +162,7 @@ class Container:
         output, errors = await in_thread(_written, self._source(began[0]).directory, began[0])
         return Completed(end.exit_code, output, errors, end.reason == "OOMKilled")
 
-    async def begun(self) -> None:
+    async def _begun(self) -> None:
         """Wait until its program runs or has run.  Raises SandboxError where it cannot be started."""
 
         def begun(status: PodStatus | None) -> bool | None:

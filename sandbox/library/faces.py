@@ -196,6 +196,21 @@ class made(_Row, Generic[P]):
         return method
 
 
+class shared(_Row, Generic[P, R]):
+    """A class method that is a coroutine."""
+
+    def __init__(self, original: Callable[P, Coroutine[Any, Any, R]]) -> None:
+        super().__init__(original)
+
+    def __get__(self, face: object, owner: type) -> Callable[P, R]:
+        @functools.wraps(self._original)
+        def method(*args: P.args, **kwargs: P.kwargs) -> R:
+            done: R = LOOP.run(self._original(*args, **kwargs))
+            return done
+
+        return method
+
+
 class found(_Row, Generic[P]):
     """A class method that does not wait and gives one of the class."""
 

@@ -100,10 +100,12 @@ class Pod:
 
     @property
     def name(self) -> str:
+        """Its name, which is its hostname too unless the manifest says otherwise."""
         return self._pod.name
 
     @property
     def namespace(self) -> str:
+        """The namespace that its name stands in."""
         return self._pod.namespace
 
     @property
@@ -286,7 +288,7 @@ class Pod:
             wanted["volumeMounts"] = [{"name": volume, "mountPath": path} for volume, path in volumes.items()]
         await whole(self._engine.ask(requests.add(self.uid, str(uuid.uuid4()), {**wanted, **(fields or {})})))
         container = self[name]
-        await container.begun()
+        await container._begun()
         return container
 
 

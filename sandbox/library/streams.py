@@ -119,12 +119,15 @@ class Streams:
                 self._relay.wait_for_outputs()
 
     def close(self) -> None:
-        """No more is relayed; the ends of pipes are for whoever has them.  Blocks for a moment.  Idempotent."""
+        """No more is relayed, read or written.  Blocks for a moment.  Idempotent."""
         self._its.close()
         relay, self._relay = self._relay, None
         if relay is not None:
             relay.close()
         self._sinks.close()
+        for end in (self.stdin, self.stdout, self.stderr):
+            if end is not None:
+                end.close()
 
 
 def _is(wanted: Stdio, constant: int) -> bool:
@@ -137,6 +140,7 @@ class Output:
     def __init__(self, file: io.FileIO) -> None:
         self._file = file
         self._reader: asyncio.StreamReader | None = None
+        self._transport: asyncio.BaseTransport | None = None
 
     def fileno(self) -> int:
         return self._file.fileno()
@@ -150,7 +154,8 @@ class Output:
         if self._reader is None:
             self._reader = asyncio.StreamReader()
             protocol = asyncio.StreamReaderProtocol(self._reader)
-            await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, self._file)
+            loop = asyncio.get_running_loop()
+            self._transport, _ = await loop.connect_read_pipe(lambda: protocol, self._file)
         return self._reader
 
     async def read(self, size: int = -1) -> bytes:
@@ -160,6 +165,13 @@ class Output:
     async def readline(self) -> bytes:
         """A line with its end; b"" at the end."""
         return await (await self._stream()).readline()
+
+    def close(self) -> None:
+        """Read no more.  Idempotent."""
+        if self._transport is not None:
+            self._transport.close()
+        else:
+            self._file.close()
 
     def __aiter__(self) -> Output:
         return self
