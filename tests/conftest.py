@@ -96,6 +96,14 @@ def _podmons_of(slice_prefix: str) -> list[str]:
     return found
 
 
+@pytest.fixture(scope="session")
+def loop() -> None:
+    """The library's loop runs: it is started once, and what it holds open is no leak of a test."""
+    from sandbox.library.loop import LOOP
+
+    LOOP.call(lambda: None)
+
+
 @pytest.fixture
 def no_leaks(root: Path) -> Iterator[None]:
     """Processes, mounts, links, cgroups, fds and files are the same after the test as before it."""

@@ -23,14 +23,6 @@ def lab(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Lab:
     return Lab(pod_slice, directory, busybox)
 
 
-@pytest.fixture(scope="session")
-def loop() -> None:
-    """The library's loop runs: it is started once, and what it holds open is no leak of a test."""
-    from sandbox.library.loop import LOOP
-
-    LOOP.call(lambda: None)
-
-
 @pytest.fixture
 def home(loop: None, root: Path, no_leaks: None) -> Path:
     """A root for what a test makes with the library."""

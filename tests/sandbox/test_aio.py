@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import sandbox
 from sandbox import aio
-from sandbox.library import blocking
-from sandbox.library.faces import Face
 from sandbox.pod.client import Client
 from sandbox.pod.paths import socket_path
 from sandbox.status import Phase
@@ -33,45 +29,6 @@ def play(root: Path, no_leaks: None) -> Callable[[Scene], None]:
         asyncio.run(asyncio.wait_for(scene(root), 120))  # type: ignore[arg-type]
 
     return play
-
-
-# ---- the two faces ----
-
-FACES = [
-    (blocking.Pod, aio.Pod),
-    (blocking.Container, aio.Container),
-    (blocking.PodSandbox, aio.PodSandbox),
-    (blocking.SandboxContainer, aio.SandboxContainer),
-]
-
-
-@pytest.mark.parametrize(("face", "original"), FACES, ids=lambda each: each.__name__)
-def test_both_faces_have_the_same_names(face: type[Face[Any]], original: type) -> None:
-    def public(kind: type) -> set[str]:
-        special = {"__getitem__", "__init__"}
-        return {name for name in dir(kind) if not name.startswith("_")} | (special & set(vars(kind)))
-
-    assert public(face) - {"__init__"} == public(original) - {"__init__"}
-    for name in public(face):
-        assert inspect.getdoc(getattr(face, name)), f"{name} is not documented"
-
-
-@pytest.mark.parametrize(("face", "original"), FACES, ids=lambda each: each.__name__)
-def test_both_faces_take_the_same_arguments(face: type[Face[Any]], original: type) -> None:
-    for name, member in vars(original).items():
-        if name == "__init__" and face is not blocking.Pod:
-            continue  # not for callers
-        if callable(member) and (name == "__init__" or not name.startswith("_")):
-            ours, theirs = inspect.signature(getattr(face, name)), inspect.signature(member)
-            assert list(ours.parameters) == list(theirs.parameters), name
-
-
-def test_all_that_the_package_promises_is_there() -> None:
-    for name in sandbox.__all__:
-        assert getattr(sandbox, name)
-    assert set(aio.__all__) - {"Input", "Lines", "Output"} <= set(sandbox.__all__)
-    with pytest.raises(AttributeError):
-        sandbox.nothing  # noqa: B018
 
 
 # ---- a pod ----
