@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from sandbox.errors import SandboxError
 from sandbox.linux import host
-from sandbox.pod import hosting, requests
+from sandbox.pod import requests
 from sandbox.pod.client import TRIES
 from sandbox.pod.connection import BLOCK, Connection, EngineEnded, connect_or_start, decode_answer, encode_request
 from sandbox.pod.paths import LOG_FILE
@@ -40,6 +40,8 @@ class Engine:
     async def join(self) -> None:
         """Have this process host one where none is up, for as long as anybody here has joined.  Idempotent."""
         if self._leave is None:
+            from sandbox.pod import hosting  # with all of an engine: a sandbox alone needs none
+
             host.require_privileges()
             self._leave = await in_thread(hosting.join, self.root, _log.warning, undo=lambda leave: leave())
 
