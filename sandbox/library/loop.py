@@ -46,6 +46,7 @@ class Loop:
         """
         task = _Task(self._started(), work)
         try:
+            task.begin()
             return task.result()
         except BaseException:
             if not task.done():  # it is the waiting that was interrupted
@@ -79,7 +80,10 @@ class _Task(Generic[T]):
         self._work = work
         self._future: Future[T] = Future()
         self._task: asyncio.Task[T] | None = None
-        loop.call_soon_threadsafe(self._begin)
+
+    def begin(self) -> None:
+        """Have the loop begin with it.  Whatever interrupts this, `cancel` finds out whether it did."""
+        self._loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._work)
@@ -93,7 +97,14 @@ class _Task(Generic[T]):
             self._future.set_result(task.result())
 
     def cancel(self) -> None:
-        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+        self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:  # it was never begun
+            self._work.close()
+            self._future.set_exception(asyncio.CancelledError())
 
     def done(self) -> bool:
         return self._future.done()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sandbox import manifest
-from sandbox.errors import KernelError, SandboxError, TimedOut, WrongState
+from sandbox.errors import Finding, KernelError, SandboxError, TimedOut, WrongState
 from sandbox.library.containers import Container, Identity, words
 from sandbox.library.engine import Engine
 from sandbox.model import RestartPolicy
@@ -24,6 +25,8 @@ from sandbox.status import Event, PodStatus, Terminated, Waiting
 
 Manifest = Mapping[str, Any]
 AnyPath = str | os.PathLike[str]
+
+_log = logging.getLogger("sandbox")
 
 DEFAULT_GRACE = 2  # seconds, of an ad-hoc pod: what kubelet grants at least
 
@@ -62,7 +65,7 @@ class Pod:
                 **(spec or {}),
             },
         }
-        manifest.from_dict(document, file=f"Pod({name!r})", open=True)
+        manifest.from_dict(document, file=f"Pod({name!r})", open=True, warn=_warn)
         self._begin(name, namespace, root, document, open=True)
 
     def _begin(
@@ -76,9 +79,10 @@ class Pod:
     @classmethod
     def from_manifest(cls, source: Manifest | AnyPath, *, root: AnyPath | None = None) -> Self:
         """The pod of a manifest: a path, a dict, or YAML or JSON text (a string with more than one line, or that begins
-        with `{`).  Nothing is made yet.  Raises ManifestError, and KernelError where the file cannot be read."""
+        with `{`).  Nothing is made yet; what has no effect here is told to the logger `sandbox`.  Raises ManifestError,
+        and KernelError where the file cannot be read."""
         document = dict(source) if isinstance(source, Mapping) else _document(source)
-        pod = manifest.from_dict(document)
+        pod = manifest.from_dict(document, warn=_warn)
         self = cls.__new__(cls)
         self._begin(pod.name, pod.namespace, root, document)
         return self
@@ -312,6 +316,11 @@ def _document(source: AnyPath) -> dict[str, Any]:
         names = ", ".join(pod.name for pod, _ in documents)
         raise SandboxError(f"{name}: one pod is wanted, and it has {len(documents)}: {names}", hint="a Pod for each")
     return documents[0][1]
+
+
+def _warn(finding: Finding) -> None:
+    """What is accepted and has no effect here."""
+    _log.warning("%s", finding)
 
 
 def _why_not(status: PodStatus) -> str | None:

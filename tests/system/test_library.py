@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,37 @@ def test_a_killed_program_leaves_its_pods_to_the_next_engine(seedpod: Seedpod) -
     assert seedpod.command("delete", "scratch", "--now").returncode == 0
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+def test_a_program_killed_while_it_adds_containers_loses_none_that_it_was_told_of(count: int, seedpod: Seedpod) -> None:
+    """Wherever it was killed in adding the next: that one is there whole, or not at all."""
+    script = """
+        import sandbox
+        pod = sandbox.Pod("scratch")
+        pod.create()
+        for number in range(1000):
+            pod.run(f"c{number}", ["sh", "-c", f"exit {number}"], image="localhost/busybox")
+            print(number, flush=True)
+        """
+    with program(script, seedpod.root) as running:
+        for _ in range(count):
+            running.hear()
+        running.kill()
+    after = """
+        import sandbox
+        with sandbox.Pod.get("scratch") as pod:
+            names = [each.name for each in pod.status.containers]
+            print(names == [f"c{number}" for number in range(len(names))], len(names), flush=True)
+            print([pod[name].wait(60).exit_code for name in names] == list(range(len(names))), flush=True)
+            pod.run("last", ["true"], image="localhost/busybox").wait(60)
+            pod.delete(grace=0)
+        """
+    with program(after, seedpod.root) as running:
+        whole, number = running.hear().split()
+        assert whole == "True" and int(number) >= count
+        assert running.hear() == "True"
+        assert running.end() == 0
+
+
 @pytest.mark.parametrize("end", ["", "    sys.exit(3)\n", "    raise KeyboardInterrupt\n"])
 def test_a_program_that_ends_hands_the_pods_it_left_to_an_engine_in_the_background(seedpod: Seedpod, end: str) -> None:
     with program("    import sys\n" + SCRATCH + end, seedpod.root) as running:
@@ -111,7 +144,7 @@ def test_another_engine_takes_over_while_a_program_waits(seedpod: Seedpod) -> No
     with program(script, seedpod.root) as running:
         assert running.hear() == "up"
         assert seedpod.command("agent", "stop").returncode == 0
-        assert seedpod.command("exec", "scratch", "--", "sh", "-c", "echo > /f").returncode == 0
+        seedpod.command("exec", "scratch", "--", "sh", "-c", "echo > /f")  # which may die with the container
         assert running.hear() == "9"
         assert running.end() == 0
 
@@ -175,3 +208,19 @@ def test_multiprocessing_and_subprocess_work_beside_it(root: Path, no_leaks: Non
     with program(script, root) as running:
         assert [running.hear() for _ in range(3)] == ["a b c", "fine", "main"]
         assert running.end() == 0
+
+
+# ---- who may ----
+
+
+def test_who_is_not_root_is_told_so() -> None:  # A44
+    script = "import sandbox\n" + "".join(
+        f"try:\n    {use}\nexcept sandbox.Unsupported as error:\n    print(error.hint)\n"
+        for use in (
+            "sandbox.Pod('x', root='/tmp/none').create()",
+            "sandbox.PodSandbox.create(name='x', root='/tmp/none')",
+        )
+    )
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, user=65534, group=65534, extra_groups=[])
+    assert done.stdout == "run it with sudo\n" * 2, done.stderr
