@@ -49,6 +49,7 @@ struct task {
 	uint32_t id, come;
 	pid_t pid;
 	int pidfd;
+	struct outcome *outcome;	/* shared with the child; NULL once it has been looked at */
 	bool exec_tried;
 	bool lost;		/* it joined, and was killed and reaped before its number was known */
 	char *record;		/* file name; NULL: none */
@@ -177,6 +178,13 @@ static void end_carrying(struct task *task)
 	end_input(&task->in);
 }
 
+static void drop_outcome(struct task *task)
+{
+	if (task->outcome)
+		munmap(task->outcome, sizeof *task->outcome);
+	task->outcome = NULL;
+}
+
 static void free_task(struct task *task)
 {
 	struct task **at = &tasks;
@@ -185,6 +193,7 @@ static void free_task(struct task *task)
 		at = &(*at)->next;
 	*at = task->next;
 	close_source(&task->source);
+	drop_outcome(task);
 	end_carrying(task);
 	close_output(&task->out);
 	close_output(&task->err);
@@ -258,6 +267,7 @@ static void end_task(struct task *task, struct sp_message end)
 	struct connection *owner = task->owner;
 
 	close_source(&task->source);
+	drop_outcome(task);
 	drain(&task->out);
 	drain(&task->err);
 	end_carrying(task);
@@ -283,7 +293,14 @@ static void on_report(struct source *source, uint32_t events);
 /* The child's socket closed: it went through execve, or it is dead. */
 static void on_closed(struct task *task)
 {
+	const struct outcome *outcome = task->outcome;
+
 	close_source(&task->source);
+	task->exec_tried = outcome->tried;
+	if (outcome->failed)
+		task->end = (struct sp_message){
+			.type = SP_FAILED, .op = outcome->op, .call = outcome->call, .err = outcome->err };
+	drop_outcome(task);
 	if (!task->exec_tried || task->end.type)
 		return;
 	task->started_ns = clock_ns();
@@ -354,11 +371,6 @@ static bool take_report(struct task *task)
 		come_to(task, report.gate == SP_GATE_PREPARE ? AT_PREPARE : AT_START);
 	else if (report.type == REPORT_TERMINAL && count)
 		on_terminal(task, fd);
-	else if (report.type == REPORT_EXEC)
-		task->exec_tried = true;
-	else if (report.type == REPORT_FAILED)
-		task->end = (struct sp_message){
-			.type = SP_FAILED, .op = report.op, .call = report.call, .err = report.err };
 	if (count)
 		close(fd);
 	return true;
@@ -388,6 +400,8 @@ static void on_end(struct task *task, pid_t pid, int status, const struct rusage
 	}
 	if (task->pid != pid)
 		return;
+	if (task->source.fd >= 0)	/* the stage that has handed over to it holds the socket still */
+		on_closed(task);
 	if (task->end.type == SP_FAILED) {
 		end_task(task, task->end);
 		return;
@@ -596,8 +610,14 @@ static int spawn(const struct request *request, const struct sp_spec *spec, stru
 	struct walk walk = { .spec = spec, .fds = request->fds + 1, .root = -1 };
 	int sync[2], cgroup = cgroup_of(request, spec);
 
+	task->outcome = mmap(NULL, sizeof *task->outcome, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (task->outcome == MAP_FAILED) {
+		task->outcome = NULL;
+		return -errno;
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync))
 		return -errno;
+	walk.outcome = task->outcome;
 	walk.sync = sync[1];
 	task->pid = clone_child(spec, cgroup, &task->pidfd);
 	if (!task->pid)

@@ -48,7 +48,7 @@
  */
 
 #define SP_MAGIC 0x73706f64
-#define SP_PROTOCOL 3
+#define SP_PROTOCOL 4
 #define SP_MAX_FDS 240
 #define SP_MAX_SPEC 8388608
 #define SP_MAX_OPS 4096
@@ -82,8 +82,11 @@ enum sp_op_kind {
 	SP_OP_UMASK,
 	SP_OP_IDS,
 	SP_OP_CAPS,
+	SP_OP_NO_NEW_PRIVS,
 	SP_OP_TTY,
 	SP_OP_FORK,
+	SP_OP_READY,
+	SP_OP_SECCOMP,
 	SP_OP_REAP,
 	SP_OP_EXEC,
 	SP_OP_COUNT
@@ -92,7 +95,9 @@ enum sp_op_kind {
 /* The system call that an op failed in. */
 enum sp_call {
 	SP_CALL_NONE,
+	SP_CALL_CAPGET,
 	SP_CALL_CAPSET,
+	SP_CALL_CLONE,
 	SP_CALL_CLONE3,
 	SP_CALL_CLOSE_RANGE,
 	SP_CALL_DUP3,
@@ -115,6 +120,7 @@ enum sp_call {
 	SP_CALL_PIVOT_ROOT,
 	SP_CALL_PRCTL,
 	SP_CALL_RECV,
+	SP_CALL_SECCOMP,
 	SP_CALL_SEND,
 	SP_CALL_SETGROUPS,
 	SP_CALL_SETHOSTNAME,

@@ -2,6 +2,7 @@
 
     SandboxError                       .hint: what to do about it, where known
     ├─ ManifestError   (+ValueError)   .findings: every finding of one load
+    ├─ ProfileError    (+ValueError)   .file .field: where in a seccomp profile
     ├─ NotFound, AlreadyExists         .kind .name
     ├─ WrongState                      .current .wanted
     ├─ Unsupported                     .feature .needs
@@ -78,6 +79,15 @@ class ManifestError(SandboxError, ValueError):
     def __init__(self, findings: tuple[Finding, ...], *, hint: str | None = None) -> None:
         super().__init__("\n".join(str(finding) for finding in findings), hint=hint)
         self.findings = findings
+
+
+class ProfileError(SandboxError, ValueError):
+    """A seccomp profile that is refused: `field` is where in `file` (path and, where known, line), "" for all of it."""
+
+    def __init__(self, file: str, field: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(": ".join(part for part in (file, field, message) if part), hint=hint)
+        self.file = file
+        self.field = field
 
 
 class NotFound(SandboxError):

@@ -59,6 +59,7 @@ def test_imports_go_one_way(path: Path) -> None:
 
 DOORS = {
     "sandbox.linux._native": {"sandbox.linux.native"},
+    "sandbox.linux._libseccomp": {"sandbox.linux.seccomp.filter"},
     "pyroute2": {"sandbox.linux.network"},
     "prctl": {"sandbox.linux.host"},
     "yaml": {"sandbox.manifest.tree", "sandbox.front.encode"},

@@ -137,10 +137,14 @@ def _overlay() -> Ability:
 
 def _seccomp() -> Ability:
     actions = Path("/proc/sys/kernel/seccomp/actions_avail")
-    known = actions.exists()
-    return Ability(
-        "seccomp", "available" if known else "not available", not known, None if known else "CONFIG_SECCOMP_FILTER"
-    )
+    if not actions.exists():
+        return Ability("seccomp", "not available", True, "the kernel is built without CONFIG_SECCOMP_FILTER")
+    from sandbox.linux import seccomp
+
+    try:
+        return Ability("seccomp", f"available, libseccomp {seccomp.library_version()}")
+    except Unsupported as missing:
+        return Ability("seccomp", "no profile but Unconfined", True, missing.hint)
 
 
 def _nftables() -> Ability:

@@ -39,12 +39,12 @@ from sandbox.linux.ops import (
     Root,
     Session,
     SetNs,
-    Signals,
     Symlink,
     Tty,
     Umask,
     Unshare,
 )
+from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges, compile_program
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -131,6 +131,7 @@ class ContainerSpec:
     stdin: bool = False  # clients may attach to its stdin; otherwise that is at its end from the start
     stdin_once: bool = False  # the first one's end is the end of it; otherwise it has none
     tty: bool = False  # stdin, stdout and stderr are one terminal
+    privileges: Privileges = DEFAULT_PRIVILEGES
 
     def __post_init__(self) -> None:
         """Whatever sequences and paths it was given: they are held as values that nobody changes."""
@@ -268,7 +269,6 @@ def _environment(env: Mapping[str, str], *, terminal: bool) -> tuple[str, ...]:
 
 def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing = PRIVATE) -> list[Op]:
     """The list that makes a container of `spec` and runs its program."""
-    default_caps = security.capability_bits(security.DEFAULT_CAPABILITIES)
     # A mount below another must come after it.
     mounts = sorted(prepared.mounts, key=lambda row: row[0].target.rstrip("/").count("/"))
     into_shared: list[Op] = []
@@ -294,12 +294,12 @@ def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing 
         Gate("START"),
         Chdir(spec.cwd),
         Umask(0o022),
-        Ids(),
         # Everything above needs more than what is left after it.
-        Caps(default_caps, default_caps),
-        Signals(),
-        *([Fork(terminal=spec.tty)] if sharing.pid else []),
-        Exec(tuple(spec.argv), _environment(spec.env, terminal=spec.tty)),
+        *compile_program(
+            spec.privileges,
+            Exec(tuple(spec.argv), _environment(spec.env, terminal=spec.tty)),
+            fork=Fork(terminal=spec.tty) if sharing.pid else None,
+        ),
     ]
 
 
@@ -310,6 +310,7 @@ class ExecSpec:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
+    privileges: Privileges = DEFAULT_PRIVILEGES
 
 
 def compile_exec(
@@ -326,7 +327,6 @@ def compile_exec(
     up all privileges before `Fork`: in the container's pid namespace nothing appears that could be robbed of any, and
     being podmon's copy it cannot be ptraced before its execve either.
     """
-    caps = security.capability_bits(security.DEFAULT_CAPABILITIES)
     null: list[Op] = []
     given: list[Op] = [Tty(*size)]
     if stdio is not None:
@@ -342,9 +342,9 @@ def compile_exec(
         *given,
         Chdir(spec.cwd),
         Umask(0o022),
-        Ids(),
-        Caps(caps, caps),
-        Signals(),
-        Fork(terminal=stdio is None),
-        Exec(spec.argv, _environment(spec.env, terminal=stdio is None)),
+        *compile_program(
+            spec.privileges,
+            Exec(spec.argv, _environment(spec.env, terminal=stdio is None)),
+            fork=Fork(terminal=stdio is None),
+        ),
     ]

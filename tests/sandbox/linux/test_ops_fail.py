@@ -37,13 +37,16 @@ from sandbox.linux.ops import (
     Mask,
     Mknod,
     Mount,
+    NoNewPrivs,
     Op,
     Open,
     Pivot,
     Private,
     ReadOnly,
+    Ready,
     Reap,
     Root,
+    Seccomp,
     Session,
     SetNs,
     Signals,
@@ -55,6 +58,7 @@ from sandbox.linux.ops import (
 )
 from sandbox.pod.container import POD_DEVICES, POD_ROOTFS, compile_pod
 from sandbox.pod.podmon import Child, Podmon, Stage
+from tests import bpf
 
 pytestmark = pytest.mark.root
 
@@ -84,6 +88,7 @@ class Fds:
 class Case:
     """The last of `ops` fails in `call` with `number`.
 
+    Where the op needs others behind it, it is the one at index `failing`.
     `meanwhile` is done while the child waits at the gate PREPARE, if its list has one.  `in_podmon`: the list is not
     a child's but the pod's own.
     """
@@ -97,6 +102,7 @@ class Case:
     number: int
     meanwhile: Callable[[Podmon, Child], None] = lambda podmon, child: None
     in_podmon: bool = False
+    failing: int = -1
 
 
 def allow_fds(count: int) -> Callable[[Podmon, Child], None]:
@@ -358,6 +364,83 @@ CASES = [
         plain(Caps(DEFAULT, without("SETPCAP")), Caps(without("CHOWN"), 0)),
         *("set capabilities", None, "prctl", errno.EPERM),
     ),
+    Case(
+        "NO_NEW_PRIVS",
+        "a filter forbids it",
+        plain(Seccomp(bpf.forbid("prctl"), "x"), NoNewPrivs()),
+        *("set no_new_privs", None, "prctl", errno.EPERM),
+    ),
+    Case(
+        "SECCOMP",
+        "without CAP_SYS_ADMIN and no_new_privs",
+        plain(Caps(DEFAULT, DEFAULT), Seccomp(bpf.forbid("kill"), "x")),
+        *("set seccomp filter", None, "seccomp", errno.EACCES),
+    ),
+    Case(
+        "SECCOMP",
+        "not an instruction",
+        plain(NoNewPrivs(), Seccomp(b"\xff" * 8, "x")),
+        *("set seccomp filter", None, "seccomp", errno.EINVAL),
+    ),
+    Case(
+        "SECCOMP",
+        "one instruction too many",
+        plain(Seccomp(bpf.program(*[(0x20, 0, 0, 0)] * 4096, (0x06, 0, 0, bpf.ALLOW)), "x")),
+        *("set seccomp filter", None, "seccomp", errno.EINVAL),
+    ),
+    Case(
+        "SECCOMP",
+        "a flag that there is not",
+        plain(Seccomp(bpf.forbid("kill"), "x", 1 << 31)),
+        *("set seccomp filter", None, "seccomp", errno.EINVAL),
+    ),
+    Case(
+        "SECCOMP",
+        "a kernel without it",
+        plain(Seccomp(bpf.forbid("seccomp", number=errno.ENOSYS), "x"), Seccomp(bpf.forbid("kill"), "y")),
+        *("set seccomp filter", None, "seccomp", errno.ENOSYS),
+    ),
+    Case(
+        "FORK",
+        "a filter forbids it",
+        plain(Seccomp(bpf.forbid("clone"), "x"), Fork()),
+        *("join", None, "clone", errno.EPERM),
+    ),
+    Case(
+        "READY",
+        "no fd left",
+        plain(Gate("PREPARE"), Ready(), Exec(("/no",))),
+        *("get ready", None, "dup3", errno.EBADF),
+        meanwhile=allow_fds(3),
+        failing=-2,
+    ),
+    Case(
+        "READY",
+        "podmon itself",
+        plain(Ready(), Exec(("/no",))),
+        *("get ready", None, "send", errno.EBADF),
+        in_podmon=True,
+        failing=-2,
+    ),
+    Case("EXEC", "podmon itself", plain(Exec(("/no",))), "run", "/no", "send", errno.EBADF, in_podmon=True),
+    Case(
+        "EXEC",
+        "a filter forbids it, and to tell of it too",
+        pivoted(Ready(), Seccomp(bpf.allow("exit_group"), "x"), Exec(("/bin/sh",))),
+        *("run", "/bin/sh", "execve", errno.EPERM),
+    ),
+    Case(
+        "EXEC",
+        "a filter forbids all, the end too",
+        pivoted(Ready(), Seccomp(bpf.allow(number=errno.ENOSYS), "x"), Exec(("/bin/sh",))),
+        *("run", "/bin/sh", "execve", errno.ENOSYS),
+    ),
+    Case(
+        "EXEC",
+        "nothing of that name, under a filter that forbids to tell of it",
+        pivoted(Ready(), Seccomp(bpf.allow("execve"), "x"), Exec(("no",), ("PATH=/:/dir",))),
+        *("run", "no", "execve", errno.ENOENT),
+    ),
     Case("EXEC", "no such file", pivoted(Exec(("/no",))), "run", "/no", "execve", errno.ENOENT),
     Case("EXEC", "no such interpreter", pivoted(Exec(("/lost",))), "run", "/lost", "execve", errno.ENOENT),
     Case("EXEC", "below a file", pivoted(Exec(("/file/x",))), "run", "/file/x", "execve", errno.ENOTDIR),
@@ -490,10 +573,11 @@ def test_a_failing_op_is_told_with_its_step_path_call_and_errno(
 
     error = asyncio.run(fail())
     reason = f"{os.strerror(case.number)} ({errno.errorcode[case.number]})"
-    assert kinds_of(ops)[-1] == case.kind
+    assert kinds_of(ops)[case.failing] == case.kind
     assert (error.step, error.filename, error.call, error.errno) == (case.step, case.path, case.call, case.number)
-    assert str(error) == f"{ops[-1].describe()}: {case.call}: {reason}"
-    assert error.hint == ops[-1].hint(case.number)
+    assert str(error) == f"{ops[case.failing].describe()}: {case.call}: {reason}"
+    filtered = any(isinstance(op, Seccomp) for op in ops[: case.failing])
+    assert error.hint == ops[case.failing].hint(case.number) or (filtered and f"may forbid {case.call}" in error.hint)
 
 
 @pytest.mark.parametrize("kind", CANNOT_FAIL)
