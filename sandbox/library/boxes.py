@@ -114,7 +114,11 @@ class PodSandbox:
             place.let_go()
             raise
         self = cls(box, place, {})
-        self._containers = {name: SandboxContainer(self, each, None) for name, each in box.containers.items()}
+        for known in note.containers:
+            if known.name in box.containers:
+                made = box.containers[known.name]
+                self._containers[known.name] = SandboxContainer(self, made, None, known.env, known.cwd)
+                self._names.add(known.name)
         return self
 
     @classmethod
@@ -187,7 +191,7 @@ class PodSandbox:
             made = await self._box.create_container(name, spec, identity=identity, stdin=ours, stdout=out, stderr=err)
             streams.begin()
             undo.pop_all()
-        self._containers[name] = container = SandboxContainer(self, made, streams, spec)
+        self._containers[name] = container = SandboxContainer(self, made, streams, spec.env, spec.cwd)
         self._note_containers()
         return container
 
@@ -231,7 +235,7 @@ class PodSandbox:
         """For who connects to it later."""
         place = self._standing()
         if not place.note.bound:
-            known = tuple(Made(each._made.number, name, each.id) for name, each in self._containers.items())
+            known = tuple(each._known() for each in self._containers.values())
             place.write(replace(place.note, containers=known))
 
     async def _remove_container(self, container: SandboxContainer, made: inner.SandboxContainer) -> None:
@@ -264,13 +268,15 @@ class SandboxContainer:
         box: PodSandbox,
         made: inner.SandboxContainer,
         streams: Streams | None,
-        spec: ContainerSpec | None = None,
+        env: Mapping[str, str],
+        cwd: str,
     ) -> None:
         """Not for callers: PodSandbox.create_container makes one."""
         self._box = box
         self._made = made
         self._streams = streams
-        self._spec = spec
+        self._env = env
+        self._cwd = cwd
         self._stdin = Input(streams.stdin) if streams and streams.stdin else None
         self._stdout = Output(streams.stdout) if streams and streams.stdout else None
         self._stderr = Output(streams.stderr) if streams and streams.stderr else None
@@ -349,13 +355,11 @@ class SandboxContainer:
     ) -> Completed:
         """Run a further program in it, to its end: its exit code and what it wrote.
 
-        `input` is what it reads; `env` is added to the container's own, if this program has made that.  Raises
-        WrongState where the container does not run, SpawnError where the program cannot be started, and TimedOut after
-        `timeout` seconds.  Then, and where this is cancelled, the program is killed.
+        `input` is what it reads; `env` is added to the container's own.  Raises WrongState where the container does not
+        run, SpawnError where the program cannot be started, and TimedOut after `timeout` seconds.  Then, and where this
+        is cancelled, the program is killed.
         """
-        known = self._spec.env if self._spec else {"PATH": DEFAULT_PATH}
-        directory = cwd or (self._spec.cwd if self._spec else "/")
-        spec = ExecSpec(words(argv), {**known, **(env or {})}, directory)
+        spec = ExecSpec(words(argv), {**self._env, **(env or {})}, cwd or self._cwd)
         stdin = input.encode() if isinstance(input, str) else input
         return await self._made.run(spec, stdin=stdin, timeout=timeout)
 
@@ -366,6 +370,9 @@ class SandboxContainer:
             await self._made.ended()
         await self._closed()
         await self._box._remove_container(self, self._made)
+
+    def _known(self) -> Made:
+        return Made(self._made.number, self.name, self.id, self._env, self._cwd)
 
     async def _closed(self) -> None:
         """What is still to be relayed is; nobody reads or writes here any more."""

@@ -276,7 +276,7 @@ def test_a_directory_of_the_callers_is_used_and_given_back(home: Path, tmp_path:
 def test_one_that_is_left_is_found_again_with_its_containers(home: Path, busybox: Path) -> None:
     box = sandbox.PodSandbox.create(name="web", bound=False, root=home)
     script = "read x < /tmp/f; exit $x"
-    spec = sandbox.ContainerSpec(["sh", "-c", f"mkfifo /tmp/f; {script}"], busybox)
+    spec = sandbox.ContainerSpec(["sh", "-c", f"mkfifo /tmp/f; {script}"], busybox, {"WHO": "me"}, cwd="/tmp")
     for name in ("a", "b"):
         box.create_container(name, spec, stdout=DEVNULL, stderr=DEVNULL).start()
     with pytest.raises(sandbox.WrongState, match="another program drives"):
@@ -286,6 +286,7 @@ def test_one_that_is_left_is_found_again_with_its_containers(home: Path, busybox
     with sandbox.PodSandbox.connect(box.directory) as again:
         assert (again.name, again.directory, sorted(again.containers)) == ("web", box.directory, ["a", "b"])
         found = again.containers["a"]
+        assert found.exec(["sh", "-c", "echo $WHO; pwd"]).stdout == "me\n/tmp\n"
         found.exec(["sh", "-c", "until [ -p /tmp/f ]; do sleep 0.05; done; echo 8 > /tmp/f"])
         assert found.wait(timeout=60).code == 8
         found.remove()
