@@ -29,7 +29,7 @@ from sandbox.pod.container import DEFAULT_PATH, ContainerSpec, ExecSpec, Sharing
 from sandbox.pod.paths import root_of
 from sandbox.pod.podmon import Stage
 from sandbox.pod.programs import Completed
-from sandbox.pod.threads import in_thread
+from sandbox.pod.tasks import in_thread
 from sandbox.status import ExitStatus
 
 AnyPath = str | os.PathLike[str]

@@ -20,7 +20,7 @@ from sandbox.pod.logs import Options, read
 from sandbox.pod.paths import log_directory
 from sandbox.pod.podmon import Podmon
 from sandbox.pod.programs import Completed
-from sandbox.pod.threads import in_thread
+from sandbox.pod.tasks import in_thread
 from sandbox.status import CREATING, ContainerStatus, PodStatus, Terminated, Waiting
 
 

@@ -21,7 +21,7 @@ from sandbox.pod.client import TRIES
 from sandbox.pod.connection import BLOCK, Connection, EngineEnded, connect_or_start, decode_answer, encode_request
 from sandbox.pod.paths import LOG_FILE
 from sandbox.pod.requests import Request
-from sandbox.pod.threads import in_thread
+from sandbox.pod.tasks import in_thread
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from sandbox.errors import WrongState
-from sandbox.pod import threads
+from sandbox.pod import tasks, threads
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Loop:
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                loop = threads.new_loop()
+                loop = tasks.new_loop()
                 threads.start(loop.run_forever, "sandbox")
                 self._loop = loop
             return self._loop

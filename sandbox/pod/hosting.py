@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.errors import NotFound, SandboxError
-from sandbox.pod import threads
+from sandbox.pod import tasks, threads
 from sandbox.pod.client import Client
 from sandbox.pod.connection import EngineEnded, connect, start_engine
 from sandbox.pod.engine import Engine
@@ -59,7 +59,7 @@ class _Hosted:
 
     def _run(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=threads.new_loop) as runner:
+            with asyncio.Runner(loop_factory=tasks.new_loop) as runner:
                 self.left = runner.run(serve(self._root, self._warn, self._ready))
         except BaseException as error:  # told to whoever waits for it, then let pass where it is none of ours
             self._error = error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
-from functools import partial
 
 from sandbox.errors import KernelError
 from sandbox.linux import native
@@ -47,8 +46,12 @@ class Relay:
         self._flows.append(_Flow(source, sink, sink))
 
     def start(self) -> None:
-        for flow in self._flows:
-            self._threads.append(threads.start(partial(self._run, flow), "relay"))
+        # An interrupt in the middle would leave a thread that `close` does not know of.
+        with threads.quiet():
+            for flow in self._flows:  # daemons: one that sticks in somebody's blocking fd must not keep the process
+                thread = threading.Thread(target=self._run, args=(flow,), name="relay", daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _run(self, flow: _Flow) -> None:
         try:
