@@ -139,14 +139,14 @@ def test_its_namespaces_are_for_nsenter(loop: None, root: Path, no_leaks: None) 
 
 
 def test_its_namespaces_are_for_an_oci_runtime(
-    loop: None, root: Path, no_leaks: None, tmp_path: Path, busybox: Path
+    loop: None, root: Path, no_leaks: None, tmp_path: Path, copied_rootfs: Path
 ) -> None:
     """Issue 4: Debian's runc runs a bundle whose config.json names them."""
     with sandbox_of(root) as box:
-        bundle = a_bundle(tmp_path / "bundle", busybox, box.namespaces, cgroup=f"/{box.directory.name}-runc")
+        bundle = a_bundle(tmp_path / "bundle", copied_rootfs, box.namespaces, cgroup=f"/{Slices(root).name}-runc")
         done = run_runc(bundle, tmp_path / "runc")
         inodes = [str(Path(path).readlink()) for path in box.namespaces.values()]
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0 and not done.stderr, done.stderr
     assert done.stdout.splitlines() == ["web", *inodes]
 
 
@@ -161,7 +161,10 @@ def a_bundle(directory: Path, rootfs: Path, namespaces: dict[str, str], *, cgrou
     config = {
         "ociVersion": "1.0.2",
         "root": {"path": str(rootfs), "readonly": True},
-        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+        ],
         "process": {
             "user": {"uid": 0, "gid": 0},
             "args": ["sh", "-c", script],
