@@ -96,7 +96,7 @@ class Engine:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[_Line]:
-        connection = await in_thread(connect_or_start, self.root)
+        connection = await in_thread(connect_or_start, self.root, undo=Connection.close)
         try:
             yield _Line(connection)
         finally:
