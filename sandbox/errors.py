@@ -7,6 +7,7 @@
     ├─ WrongState                      .current .wanted
     ├─ Unsupported                     .feature .needs
     ├─ Hindered                        .reason: kubelet's word
+    ├─ TimedOut        (+TimeoutError) what was waited for did not come in time
     └─ KernelError     (+OSError)      .errno .filename .step
        └─ SpawnError                   .op: what the failing op was to do
 
@@ -132,6 +133,10 @@ class Hindered(SandboxError):
     def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+
+
+class TimedOut(SandboxError, TimeoutError):
+    """What was waited for did not come in the time that was given."""
 
 
 class KernelError(SandboxError, OSError):

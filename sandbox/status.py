@@ -141,6 +141,15 @@ class PodStatus:
     events: tuple[Event, ...] = ()  # the oldest first
     unschedulable: str = ""  # what the pod waits for before anything of it is made; empty where it does not
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it will run any more."""
+        return self.phase in (Phase.SUCCEEDED, Phase.FAILED)
+
+    @property
+    def ready(self) -> bool:
+        return not self.over and all(each.ready for each in self.containers)
+
 
 class ClaimPhase(StrEnum):
     """Whether a claim's volume is there."""

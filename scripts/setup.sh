@@ -15,6 +15,8 @@ packages=(
 	busybox-static  # localhost/busybox is made of it
 	e2fsprogs       # a test makes a file immutable with chattr
 	mount           # tests mount a tmpfs
+	util-linux      # tests enter a sandbox's namespaces with nsenter
+	runc            # a test runs an OCI bundle in a sandbox's namespaces
 )
 
 missing=()

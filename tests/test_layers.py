@@ -14,6 +14,7 @@ SOURCES = sorted(path for package in ("sandbox", "cgroups", "rootfs") for path i
 # From the top down: a layer may import itself and what stands below it.
 LAYERS = (
     ("sandbox.front",),
+    ("sandbox.library", "sandbox.aio"),
     ("sandbox.pod",),
     ("sandbox.linux",),
     ("sandbox.manifest", "sandbox.expand"),

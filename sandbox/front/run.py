@@ -117,16 +117,12 @@ def _wait_ready(client: Client, pods: Sequence[Pod], uids: Sequence[str], second
     with client.watch(uids) as watch:
         late: list[str] = []
         for statuses in watch.until(time.monotonic() + seconds):
-            late = [pod.name for pod, each in zip(pods, statuses, strict=True) if not (each and _is_ready(each))]
+            late = [pod.name for pod, each in zip(pods, statuses, strict=True) if not (each and each.ready)]
             if not late:
                 return
             if all(is_over(each) for each in statuses):
                 raise SandboxError(f"pods/{late[0]} has ended and will not be ready")
     raise SandboxError(f"timed out waiting for the condition on pods/{late[0]}")
-
-
-def _is_ready(status: PodStatus) -> bool:
-    return not is_over(status) and all(each.ready for each in status.containers)
 
 
 def _remove(client: Client, uids: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from sandbox.manifest import tree, wording
 from sandbox.manifest.claim import CLAIM
 from sandbox.manifest.cursor import Cursor, Report
 from sandbox.manifest.fields import Record, Refused
-from sandbox.manifest.pod import POD
+from sandbox.manifest.pod import OPEN_POD, POD
 from sandbox.manifest.tree import MAX_BYTES, Node, Place, Unreadable
 from sandbox.model import PersistentVolumeClaim, Pod
 
@@ -27,6 +27,7 @@ Kinds = Mapping[str, Record[Any]]
 
 # A new kind is a class of sandbox.model called as the kind is, a module with its table, and a row here.
 _KINDS: Kinds = {"Pod": POD, "PersistentVolumeClaim": CLAIM}
+_OPEN_POD: Kinds = {"Pod": OPEN_POD}
 
 
 class Document(NamedTuple):
@@ -61,10 +62,18 @@ def check(text: str | bytes, *, file: str = "<text>") -> tuple[tuple[Finding, ..
 
 
 def from_dict(
-    manifest: Mapping[str, object], *, file: str = "<dict>", warn: Callable[[Finding], None] = lambda _: None
+    manifest: Mapping[str, object],
+    *,
+    file: str = "<dict>",
+    open: bool = False,
+    warn: Callable[[Finding], None] = lambda _: None,
 ) -> Pod:
-    """The pod of one already parsed manifest; findings have line 0.  Raises ManifestError."""
-    return object_from_dict(manifest, Pod, file=file, warn=warn)
+    """The pod of one already parsed manifest; findings have line 0.  An `open` pod may be without containers.
+
+    Raises ManifestError.
+    """
+    kinds = _OPEN_POD if open else {"Pod": POD}
+    return _one(manifest, Pod, kinds, file, warn)
 
 
 def object_from_dict(
@@ -75,7 +84,10 @@ def object_from_dict(
     warn: Callable[[Finding], None] = lambda _: None,
 ) -> T:
     """As `from_dict`, for an object of any kind, which it has to be."""
-    kinds = {kind.__name__: _KINDS[kind.__name__]}
+    return _one(manifest, kind, {kind.__name__: _KINDS[kind.__name__]}, file, warn)
+
+
+def _one(manifest: Mapping[str, object], kind: type[T], kinds: Kinds, file: str, warn: Callable[[Finding], None]) -> T:
     report, found = _read(file, kinds, lambda refuse: iter([tree.from_python(manifest, refuse)]))
     _accept(report, warn)
     ((made, _),) = found

@@ -10,10 +10,11 @@ is never built from parts of which anything was reported.
 from __future__ import annotations
 
 import contextlib
+import copy
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from sandbox.errors import quoted
@@ -291,6 +292,12 @@ class Record(Type[T]):
         # Every field that Kubernetes has here.
         self.names = self.known | self.ignored | self.moot.keys() | {field.name for field in fields}
 
+    def not_requiring(self, name: str, *below: str) -> Record[T]:
+        """The same, where the field `name`, or the one at the path `below` it, may be missing."""
+        other = copy.copy(self)
+        other.fields = tuple(_not_required(field, below) if field.name == name else field for field in self.fields)
+        return other
+
     def read(self, at: Cursor) -> T:
         if not isinstance(at.node.value, Mapping):
             raise self.refuse_type(at)
@@ -334,3 +341,10 @@ class Record(Type[T]):
             where = there.node.place if there else at.named
             at.refuse(wording.required(reason), at=where, path=wording.child(at.path, field.name))
         return {}
+
+
+def _not_required(field: Field, below: tuple[str, ...]) -> Field:
+    if not below:
+        return replace(field, required=False)
+    assert isinstance(field.type, Record)
+    return replace(field, type=field.type.not_requiring(*below))

@@ -140,3 +140,6 @@ POD = Record(
     Field("spec", SPEC, required=True),
     ignored="status",
 )
+
+# A pod whose containers come while it lives.
+OPEN_POD = POD.not_requiring("spec", "containers")

@@ -7,7 +7,7 @@ the design: read `compile_container` from top to bottom.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -62,9 +62,9 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class BindMount:
     """Something of the host shown in a container: `source` on the host, `target` inside, `what` for messages."""
 
-    source: Path
+    source: str | os.PathLike[str]
     target: str
-    what: str
+    what: str = "a mount"
     read_only: bool = False
 
 
@@ -75,11 +75,11 @@ class ContainerSpec:
     `rootfs` is a directory that is only read: what the container writes goes into a layer of its own.
     """
 
-    argv: tuple[str, ...]
-    rootfs: Path
+    argv: Sequence[str]
+    rootfs: str | os.PathLike[str]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
-    mounts: tuple[BindMount | MemoryMount, ...] = ()
+    mounts: Sequence[BindMount | MemoryMount] = ()
     stdin: bool = False  # clients may attach to its stdin; otherwise that is at its end from the start
     stdin_once: bool = False  # the first one's end is the end of it; otherwise it has none
     tty: bool = False  # stdin, stdout and stderr are one terminal
@@ -88,6 +88,14 @@ class ContainerSpec:
     privileges: Privileges = DEFAULT_PRIVILEGES
     privileged: bool = False  # it has the host's devices, and the kernel's files unmasked and writable (SEMANTICS A43)
     read_only_rootfs: bool = False  # but not what is mounted in it
+
+    def __post_init__(self) -> None:
+        """Whatever sequences and paths it was given: they are held as values that nobody changes."""
+        if isinstance(self.argv, str) or not self.argv:
+            raise ValueError(f"argv is a list of at least one string, not {self.argv!r}")
+        object.__setattr__(self, "argv", tuple(self.argv))
+        object.__setattr__(self, "mounts", tuple(self.mounts))
+        object.__setattr__(self, "rootfs", Path(self.rootfs))
 
 
 @dataclass(frozen=True)
@@ -234,7 +242,7 @@ def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing 
         # Everything above needs more than what is left after it.
         *compile_program(
             spec.privileges,
-            Exec(spec.argv, _environment(spec.env, terminal=spec.tty)),
+            Exec(tuple(spec.argv), _environment(spec.env, terminal=spec.tty)),
             fork=Fork(terminal=spec.tty) if sharing.pid else None,
         ),
     ]

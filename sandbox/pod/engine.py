@@ -10,7 +10,7 @@ import asyncio
 import traceback
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,14 @@ ADOPTION_TIMEOUT = 5.0  # seconds in which the podmons that still run are to ans
 
 @dataclass(frozen=True)
 class Wanted:
-    """A pod that is to be made: its UID, chosen by who asks so that to ask twice makes one, and its manifest."""
+    """A pod that is to be made: its UID, chosen by who asks so that to ask twice makes one, and its manifest.
+
+    An `open` one may have no container yet, and takes more of them while it lives.
+    """
 
     uid: str
     manifest: Mapping[str, Any]
+    open: bool = False
 
 
 def _asked(uid: str, written: Mapping[str, Any]) -> Asked:
@@ -86,11 +90,14 @@ class Engine:
 
     def _known(self, record: PodRecord, state: PodState) -> Worker | None:
         try:
-            pod = manifest.from_dict(record.manifest)
+            pod = manifest.from_dict(record.manifest, open=state.open)
         except ManifestError as error:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: {error}")
             return None
-        if [each.name for each in pod.containers] != [each.name for each in state.containers]:
+        names = [each.name for each in pod.containers]
+        if state.open:  # an engine may have been killed between the two files that say what was added
+            state = state.with_new(names[len(state.containers) :])
+        if names != [each.name for each in state.containers]:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: its state is another pod's")
             return None
         return Worker(record, pod, state, self._around)
@@ -154,7 +161,11 @@ class Engine:
         What came of each claim: "created", "configured" or "unchanged".  Raises ManifestError, AlreadyExists, NotFound
         (an image, a host path) and SandboxError before anything is made.
         """
-        fresh = [(each, manifest.from_dict(each.manifest)) for each in wanted if each.uid not in self._workers]
+        fresh = [
+            (each, manifest.from_dict(each.manifest, open=each.open))
+            for each in wanted
+            if each.uid not in self._workers
+        ]
         asked = [_asked(str(uuid.uuid4()), each) for each in claims]
         self._refuse(fresh)
         words = self.store.claims.check(asked)
@@ -167,15 +178,14 @@ class Engine:
         try:
             for each, pod in fresh:
                 record = PodRecord(each.uid, pod.namespace, pod.name, now(), each.manifest)
-                self.store.add(record, new_state(tuple(container.name for container in pod.containers)))
+                self.store.add(record, _begin(each, pod))
                 made.append(record)  # one that cannot be added has removed what it made
         except OSError:
             for record in made:
                 self.store.remove(record)
             raise
-        for record, (_, pod) in zip(made, fresh, strict=True):
-            state = new_state(tuple(container.name for container in pod.containers))
-            self._add(Worker(record, pod, state, self._around))
+        for record, (each, pod) in zip(made, fresh, strict=True):
+            self._add(Worker(record, pod, _begin(each, pod), self._around))
 
     def _refuse(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         """Refuse all of them where one cannot be made."""
@@ -187,17 +197,45 @@ class Engine:
             if (pod.namespace, pod.name) in taken:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
-            planning.check(
-                pod, self.store.images, self.store.slices.why_not, self.config.pod_pids_limit, self._around.policy
-            )
+            self._check(pod)
             self._networks.refuse(pod, held)
             held.append((f"pod {pod.namespace}/{pod.name}", hostports.asked(pod)))
+
+    def _check(self, pod: Pod) -> None:
+        why_not, pids_limit = self.store.slices.why_not, self.config.pod_pids_limit
+        planning.check(pod, self.store.images, why_not, pids_limit, self._around.policy)
 
     def create_claim(self, uid: str, written: Mapping[str, Any]) -> None:
         """Make one claim; one that is there with this very UID is fine.  Raises AlreadyExists, SandboxError."""
         if not is_uid(uid):
             raise SandboxError(f"not a UID: {quoted(uid)}")
         self.store.claims.create(_asked(uid, written))
+
+    def add(self, uid: str, addition: str, container: Mapping[str, Any]) -> None:
+        """Add a container to an open pod that lives; one that came with this very `addition` is fine.
+
+        Raises NotFound, WrongState, AlreadyExists, ManifestError and SandboxError before anything is made.
+        """
+        worker = self._workers.get(uid)
+        if worker is None:
+            raise NotFound("pods", uid)
+        record = worker.record
+        if addition in record.additions:
+            return
+        if not worker.state.open or worker.state.deletion:
+            current = "being deleted" if worker.state.deletion else "made from a manifest"
+            raise WrongState(
+                f"pod {record.name} is {current}: it takes no more containers", current=current, wanted="open"
+            )
+        name = container.get("name")
+        if any(each.name == name for each in worker.pod.containers):
+            raise AlreadyExists("container", str(name))
+        wanted = with_container(record.manifest, container)
+        pod = manifest.from_dict(wanted)
+        self._check(pod)
+        record = replace(record, manifest=wanted, additions=(*record.additions, addition))
+        self.store.extend(record, pod.containers[-1].name)
+        worker.extend(record, pod)
 
     def find(self, namespace: str, name: str) -> Worker:
         """The pod of this name.  Raises NotFound."""
@@ -255,3 +293,13 @@ class Engine:
             oom_score_adj=planning.oom_score_adj(worker.pod, asked),
             privileges=made.setting.privileges,
         )
+
+
+def _begin(wanted: Wanted, pod: Pod) -> PodState:
+    return new_state(tuple(container.name for container in pod.containers), open=wanted.open)
+
+
+def with_container(pod: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a pod with one container more."""
+    spec = pod["spec"]
+    return {**pod, "spec": {**spec, "containers": [*spec.get("containers", ()), container]}}

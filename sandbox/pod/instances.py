@@ -52,7 +52,7 @@ class Instances:
 
     def __init__(self, pod: Pod, book: Notebook, around: Surroundings, tasks: Tasks, ending: asyncio.Event) -> None:
         self.leavings = Leavings(book, around.store, tasks, around.warn)
-        self._pod = pod
+        self.pod = pod  # replaced where a container is added
         self._book = book
         self._around = around
         self._tasks = tasks
@@ -66,7 +66,7 @@ class Instances:
         before = self._book.state.container(start.container)
         try:
             named = report.full_name(self._book.record)
-            system_calls = planning.seccomp_filter(self._pod, asked, self._around.policy, named)
+            system_calls = planning.seccomp_filter(self.pod, asked, self._around.policy, named)
         except Hindered as error:
             self._note_hindrance(before, error)
             return
@@ -89,7 +89,7 @@ class Instances:
             await self._finish_start(box, made)
 
     def _asked(self, name: str) -> Container:
-        return next(each for each in self._pod.containers if each.name == name)
+        return next(each for each in self.pod.containers if each.name == name)
 
     def _note_hindrance(self, before: ContainerState, error: Hindered) -> None:
         """Nothing was made, and no restart is counted: it is tried again."""
@@ -104,7 +104,7 @@ class Instances:
     ) -> SandboxContainer:
         store, record, config = self._around.store, self._book.record, self._around.config
         spec = planning.container_spec(
-            self._pod,
+            self.pod,
             asked,
             store.directory(record.uid),
             store.images,
@@ -183,7 +183,7 @@ class Instances:
 
     def _note_end_of(self, ended: ContainerState, state: PodState) -> None:
         limit = self._around.config.max_container_restart_period
-        self._book.note(report.with_back_off(self._pod, self._book.record, state, ended, limit))
+        self._book.note(report.with_back_off(self.pod, self._book.record, state, ended, limit))
 
     # ---- adoption ----
 

@@ -79,9 +79,11 @@ def decide(pod: Pod, state: PodState, now: datetime, max_back_off: float = MAX_B
     if state.deletion is not None:
         return _end(state.deletion, state, now)
     due = [_start(pod, each, now, max_back_off) for each in state.containers]
+    if state.open and not state.sandbox:
+        return Decision(MakeSandbox())
     if not any(due):
-        # A pod that has finished keeps its files and gives back everything else.
-        ended = all(each.ended for each in state.containers)
+        # A pod that has finished keeps its files and gives back everything else; an open one has not.
+        ended = not state.open and all(each.ended for each in state.containers)
         return Decision(TearDown() if ended and state.sandbox else None)
     if not state.sandbox:
         return Decision(MakeSandbox())

@@ -23,13 +23,13 @@ def prepare(spec: ContainerSpec, directory: Path, streams: Streams, reaper: int 
     work.mkdir()
     upper.chmod(0o755)  # it becomes the mode of the container's root directory
     setting.keep(directory, Setting(spec.env, spec.cwd, spec.privileges))
-    rootfs = mounts.overlay(spec.rootfs, upper, work, devices=spec.privileged)
+    rootfs = mounts.overlay(Path(spec.rootfs), upper, work, devices=spec.privileged)
     fds.callback(os.close, rootfs)
     attached = []
     for mount in spec.mounts:
         if isinstance(mount, MemoryMount):
             continue  # its container finds it in podmon's root
-        fd = mounts.bind(mount.source, read_only=mount.read_only, devices=spec.privileged)
+        fd = mounts.bind(Path(mount.source), read_only=mount.read_only, devices=spec.privileged)
         fds.callback(os.close, fd)
         attached.append((mount, fd, not stat.S_ISDIR(os.fstat(fd).st_mode)))
     return Prepared(

@@ -100,7 +100,9 @@ def back_off_message(record: PodRecord, container: str, seconds: float) -> str:
 
 
 def phase(pod: Pod, state: PodState) -> Phase:
-    """kubelet's getPhase, for app containers alone (SEMANTICS A12, A22)."""
+    """kubelet's getPhase, for app containers alone (SEMANTICS A12, A22); an open pod runs until it is deleted."""
+    if state.open and not state.deletion:
+        return Phase.RUNNING if state.started_at else Phase.PENDING
     running = [each for each in state.containers if not each.ended]
     if state.deletion and not any(each.runs for each in running):
         return _stopped(pod, state)

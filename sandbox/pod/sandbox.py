@@ -16,10 +16,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cgroups import Cgroup
-from sandbox.errors import WrongState
 from sandbox.linux import host, mounts, native
-from sandbox.pod import wire
-from sandbox.pod.container import ContainerSpec, ExecSpec, compile_container, compile_exec, placed
+from sandbox.pod import programs, wire
+from sandbox.pod.container import ContainerSpec, ExecSpec, compile_container, placed
 from sandbox.pod.ground import POD_ROOTFS, PODMON_OOM_SCORE_ADJ, PRIVATE, Sharing, compile_pod, compile_reaper
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.memory import NOTHING, Held
@@ -27,7 +26,7 @@ from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.preparation import prepare
 from sandbox.pod.privileges import Privileges
 from sandbox.pod.sandbox_container import SandboxContainer
-from sandbox.pod.streams import LogTarget, open_streams, passable
+from sandbox.pod.streams import LogTarget, open_streams
 
 RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
 STALL_TIMEOUT = 10.0  # seconds in which an attached client must take something of what waits for it
@@ -191,15 +190,16 @@ class PodSandbox:
         spec: ContainerSpec,
         *,
         identity: str | None = None,
+        stdin: int = -1,
         stdout: int = -1,
         stderr: int = -1,
         log: LogTarget | None = None,
     ) -> SandboxContainer:
         """Make a container up to its gate: everything but the program is there.
 
-        Its output goes to `stdout` and `stderr`, write ends of pipes whose copies here the caller closes (-1: nowhere),
-        or to a `log` that podmon writes.  `identity` is 64 hex digits, never used before.  Raises SpawnError or
-        KernelError, and has then removed what it made.
+        It reads `stdin` and writes to `stdout` and `stderr`, ends of pipes whose copies here the caller closes (-1:
+        /dev/null); or its output goes to a `log` that podmon writes.  `identity` is 64 hex digits, never used before.
+        Raises SpawnError or KernelError, and has then removed what it made.
         """
         identity = identity or secrets.token_hex(32)
         if not re.fullmatch("[0-9a-f]{64}", identity):
@@ -207,7 +207,7 @@ class PodSandbox:
         scope = self._slice.create_child(f"{identity}.scope")
         try:
             scope.apply(*spec.limits)
-            child = await self._spawn(identity, scope, spec, (stdout, stderr), log)
+            child = await self._spawn(identity, scope, spec, (stdin, stdout, stderr), log)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             scope.remove_tree()
             raise
@@ -219,11 +219,11 @@ class PodSandbox:
         return self.directory / "containers" / identity
 
     async def _spawn(
-        self, identity: str, scope: Cgroup, spec: ContainerSpec, output: tuple[int, int], target: LogTarget | None
+        self, identity: str, scope: Cgroup, spec: ContainerSpec, stdio: tuple[int, int, int], target: LogTarget | None
     ) -> Child:
         layer = self._directory_of(identity)
         with ExitStack() as fds:
-            streams = open_streams(spec, target, output, fds)
+            streams = open_streams(spec, target, stdio, fds)
             prepared = prepare(spec, layer, streams, self._reaper(), fds)
             cgroup = fds.enter_context(scope.fd())
             child = await self._podmon.spawn(
@@ -254,27 +254,8 @@ class PodSandbox:
         None gives it a terminal, whose master is then `Child.terminal`.  Returns once the program runs.  Raises
         SpawnError, or KernelError where it was stopped on its way for 30 s.
         """
-        init = container.pidfd
-        if init is None or container.stage is not Stage.RUNNING:
-            current = container.stage.name.lower()
-            raise WrongState(f"container {container.name} is {current}", current=current, wanted="running")
-        given = None if stdio is None else (passable(stdio[0]), passable(stdio[1]), passable(stdio[2]))
-        with ExitStack() as fds:
-            listed = compile_exec(
-                placed(spec, host.own_oom_score_adj()),
-                privileges or container.setting.privileges,
-                init=init,
-                stdio=given,
-                proc=mounts.open_proc(fds),
-            )
-            child = await self._podmon.execute(listed, cgroup_of=container.number)
-        try:
-            async with asyncio.timeout(wire.JOIN_TIMEOUT):
-                await child.until(Stage.RUNNING)
-        except TimeoutError:
-            child.signal(signal.SIGKILL)
-            raise wire.joined_too_late() from None
-        return child
+        called, privileges = f"container {container.name}", privileges or container.setting.privileges
+        return await programs.execute(self._podmon, container.child, spec, privileges, stdio, called=called)
 
     async def stop(self, timeout: float) -> None:
         """TERM to every container at once; what is still there after `timeout` seconds (2 at least) is killed.

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from cgroups import Cgroup, NoSuchCgroup
 from sandbox.errors import SandboxError, WrongState
-from sandbox.pod import setting
+from sandbox.pod import programs, setting
+from sandbox.pod.container import ExecSpec
 from sandbox.pod.podmon import Child, Podmon, Stage
+from sandbox.pod.programs import Completed
 from sandbox.pod.setting import Setting
 from sandbox.status import ExitStatus
 
@@ -27,39 +29,39 @@ class SandboxContainer:
         self.id = directory.name
         self.scope = scope
         self._directory = directory
-        self._child = child
+        self.child = child
         self._podmon = podmon
 
     @property
     def number(self) -> int:
-        return self._child.number
+        return self.child.number
 
     @property
     def stage(self) -> Stage:
-        return self._child.stage
+        return self.child.stage
 
     @property
     def pid(self) -> int | None:
         """The process number of the first process on the host; None once it has ended."""
-        return self._child.pid
+        return self.child.pid
 
     @property
     def pidfd(self) -> int | None:
-        return self._child.pidfd
+        return self.child.pidfd
 
     @property
     def started(self) -> datetime | None:
         """When its program began to run."""
-        return self._child.started
+        return self.child.started
 
     @property
     def exit(self) -> ExitStatus | None:
         """How it ended, once it has, unless its program could not be started: then `failure` says why."""
-        return self._child.exit
+        return self.child.exit
 
     @property
     def failure(self) -> SandboxError | None:
-        return self._child.failure
+        return self.child.failure
 
     @functools.cached_property
     def setting(self) -> Setting:
@@ -68,7 +70,7 @@ class SandboxContainer:
 
     async def forget(self) -> None:
         """Have podmon drop what it keeps of it; it has ended."""
-        await self._podmon.forget(self._child)
+        await self._podmon.forget(self.child)
 
     async def start(self) -> None:
         """Run the program.  Raises SpawnError where the kernel will not (a missing command, …).
@@ -79,23 +81,28 @@ class SandboxContainer:
             raise WrongState(
                 f"container {self.name} is {self.stage.name.lower()}", current=self.stage.name.lower(), wanted="created"
             )
-        await self._podmon.open_gate(self._child, "START")
-        await self._child.until(Stage.RUNNING)
+        await self._podmon.open_gate(self.child, "START")
+        await self.child.until(Stage.RUNNING)
 
     async def wait(self) -> ExitStatus:
         """Wait for the end of the first process.  Raises SpawnError where it never ran."""
-        await self._child.until(Stage.ENDED)
-        if self._child.exit is None:
+        await self.child.until(Stage.ENDED)
+        if self.child.exit is None:
             raise WrongState(f"container {self.name} has no exit status", current="setup", wanted="ended")
-        return self._child.exit
+        return self.child.exit
 
     async def ended(self) -> None:
         """Wait for the end, whatever it is."""
-        await self._child.ended()
+        await self.child.ended()
+
+    async def run(self, spec: ExecSpec, *, stdin: bytes | None = None, timeout: float | None = None) -> Completed:
+        """Run a further program in it, with its privileges, to its end: see sandbox.pod.programs."""
+        privileges = self.setting.privileges
+        return await programs.run(self._podmon, self.child, spec, privileges, stdin=stdin, timeout=timeout)
 
     def signal(self, number: int) -> None:
         """Send a signal to the first process; one that has ended is no error."""
-        self._child.signal(number)
+        self.child.signal(number)
 
     def kill(self) -> None:
         """SIGKILL every process of the container, in whatever pid namespace.  Idempotent."""

@@ -28,11 +28,11 @@ from typing import Any
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.linux import privileges
-from sandbox.pod import codec
+from sandbox.pod import codec, forks
 from sandbox.pod.claim_files import remove_tree
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
-from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path
+from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path, unlock
 from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of
 
@@ -49,6 +49,7 @@ class Server:
         self._connections: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()  # something has changed in how busy we are
         self._verbs: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "add": self._add,
             "claims": self._claims,
             "create": self._create,
             "create_claim": self._create_claim,
@@ -68,6 +69,7 @@ class Server:
         assert task is not None
         self._connections.add(task)
         self._quiet.set()
+        fd = forks.guard(writer.get_extra_info("socket").fileno())
         try:
             if _is_root(writer):
                 await self._serve(reader, writer)
@@ -76,6 +78,7 @@ class Server:
         finally:
             self._connections.discard(task)
             self._quiet.set()
+            forks.release(fd)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,10 +126,13 @@ class Server:
     # ---- verbs ----
 
     def _create(self, request: Mapping[str, Any]) -> list[str]:
-        pods = [Wanted(each["uid"], each["manifest"]) for each in request["pods"]]
+        pods = [Wanted(each["uid"], each["manifest"], bool(each.get("open"))) for each in request["pods"]]
         words = self._engine.create(pods, request.get("claims", ()))
         self._quiet.set()
         return words
+
+    def _add(self, request: Mapping[str, Any]) -> None:
+        self._engine.add(request["uid"], str(request["addition"]), request["container"])
 
     def _delete(self, request: Mapping[str, Any]) -> None:
         options = {name: bool(request.get(name)) for name in ("force", "hold", "at_once")}
@@ -225,6 +231,8 @@ async def serve(
         path.unlink(missing_ok=True)  # of an engine that was killed
         listener = await asyncio.start_unix_server(server.connected, path, limit=MAX_LINE, backlog=100)
         path.chmod(0o600)
+        for each in listener.sockets:
+            forks.guard(each.fileno())
         _write_pid(root, warn)
         try:
             ready(engine, server)
@@ -233,13 +241,15 @@ async def serve(
             if is_lock_of(root, lock):  # or they are another engine's by now
                 path.unlink(missing_ok=True)
                 (root / PID_FILE).unlink(missing_ok=True)
+            for each in listener.sockets:
+                forks.release(each.fileno())
             listener.close()
             await server.close()
             left = engine.count
             await engine.close()
         return left
     finally:
-        os.close(lock)
+        unlock(lock)
 
 
 def _told(context: Mapping[str, Any]) -> str:

@@ -8,8 +8,11 @@
         seedpod-besteffort.slice/
             seedpod-besteffort-pod<uid>.slice/
 
+    seedpodbox<id>.slice/               a sandbox without an engine, the same inside
+
 The names are systemd's (a slice's name spells its parents), so that both drivers can use them: hence underscores in
-the UID.  Controllers are turned on where a pod needs them: one that asks for nothing pays for none.
+the UID, and no parent of boxes that two programs could make and remove at once.  Controllers are turned on where a pod
+needs them: one that asks for nothing pays for none.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ from cgroups import Cgroup, Cpu, NoSuchCgroup
 from sandbox.errors import Unsupported
 from sandbox.model import QosClass
 from sandbox.pod import resources
+from sandbox.pod.paths import DEFAULT_ROOT
 from sandbox.pod.resources import NOTHING_ASKED, Means, Placement
 
-DEFAULT_ROOT = Path("/var/lib/seedpod")
 CONTROLLERS = ("cpu", "hugetlb", "memory", "pids")  # those that a manifest can ask for
 NAME = "seedpod"
 
@@ -56,7 +59,9 @@ class Slices:
             )
         prefix = root_name(root)
         self.name = f"{prefix}.slice"
-        self._top = Cgroup(layout.mount_point / parent / self.name)
+        self._above = layout.mount_point / parent
+        self._box_prefix = f"{prefix}box"  # no hash begins so
+        self._top = Cgroup(self._above / self.name)
         # Of each class the slice that its pods are in, and how their names begin.
         self._classes = {
             QosClass.BEST_EFFORT: (self._top.child(f"{prefix}-besteffort.slice"), f"{prefix}-besteffort-pod"),
@@ -148,6 +153,17 @@ class Slices:
         for parent, _ in self._classes.values():  # the one that holds the others comes last
             if parent.path.is_dir() and not parent.children():
                 parent.remove(timeout=0)
+
+    # ---- sandboxes without an engine ----
+
+    def box(self, identity: str) -> Cgroup:
+        """The slice of such a sandbox, made or not."""
+        return Cgroup(self._above / f"{self._box_prefix}{identity}.slice")
+
+    def boxes(self) -> set[str]:
+        """Those that have a slice."""
+        names = (path.name for path in self._above.glob(f"{self._box_prefix}*.slice"))
+        return {name[len(self._box_prefix) : -len(".slice")] for name in names}
 
 
 def _slice_name(begin: str, uid: str) -> str:

@@ -1,12 +1,13 @@
 """What an engine knows of a pod, as frozen values: what it writes down before and after everything it does.
 
-`PodRecord` never changes; `PodState` is replaced whole with every step and holds all that the next engine needs to go
-on.  Fields marked "of this engine" are forgotten with it.  Pure: the decisions are in sandbox.pod.lifecycle.
+`PodRecord` changes only where a container is added; `PodState` is replaced whole with every step and holds all that
+the next engine needs to go on.  Fields marked "of this engine" are forgotten with it.  Pure: the decisions are in
+sandbox.pod.lifecycle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ class PodRecord:
     name: str
     created: datetime
     manifest: Mapping[str, Any]
+    additions: tuple[str, ...] = ()  # requests that have added a container: to ask twice adds one
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,13 @@ class Deletion:
 
 @dataclass(frozen=True)
 class PodState:
-    """Where a pod is in its life."""
+    """Where a pod is in its life.
+
+    An `open` pod takes further containers while it lives: its sandbox is there whether any runs or not.
+    """
 
     containers: tuple[ContainerState, ...]
+    open: bool = False
     sandbox: bool = False  # one was made, and not yet removed
     sandboxes: int = 0  # how many were made
     started_at: datetime | None = None
@@ -145,6 +151,10 @@ class PodState:
             self, containers=tuple(changed if each.name == changed.name else each for each in self.containers)
         )
 
+    def with_new(self, names: Sequence[str]) -> PodState:
+        """With further containers, of which nothing was made yet."""
+        return replace(self, containers=(*self.containers, *map(ContainerState, names)))
+
     def with_event(
         self, at: datetime, reason: str, message: str, *, container: str = "", warning: bool = False
     ) -> PodState:
@@ -161,6 +171,6 @@ class PodState:
         return replace(self, kill_at=None, killed_at=None)
 
 
-def new_state(names: tuple[str, ...]) -> PodState:
+def new_state(names: tuple[str, ...], *, open: bool = False) -> PodState:
     """The state of a pod of which nothing was made yet."""
-    return PodState(tuple(ContainerState(name) for name in names))
+    return PodState(tuple(ContainerState(name) for name in names), open)

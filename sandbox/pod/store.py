@@ -83,12 +83,23 @@ class Store:
         """Note a new pod: from here on it exists."""
         self.directory(record.uid).mkdir(mode=0o700)
         try:
+            self.logs(record).mkdir(mode=0o700, parents=True, exist_ok=True)
             for container in state.containers:
-                (self.logs(record) / container.name).mkdir(mode=0o700, parents=True)
+                (self.logs(record) / container.name).mkdir(mode=0o700)
             self.save(record.uid, state)
             write_file(self.directory(record.uid) / "pod.json", _dump(record))
         except OSError:
             self.remove(record)
+            raise
+
+    def extend(self, record: PodRecord, container: str) -> None:
+        """Note that a pod has one container more, which `record` has already: from here on that exists."""
+        logs = self.logs(record) / container
+        logs.mkdir(mode=0o700)
+        try:
+            write_file(self.directory(record.uid) / "pod.json", _dump(record))
+        except OSError:
+            logs.rmdir()
             raise
 
     def save(self, uid: str, state: PodState) -> None:

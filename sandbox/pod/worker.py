@@ -88,6 +88,12 @@ class Worker:
         self._book.note(lifecycle.deleted(self.state, deletion, now(), at_once=at_once))
         self._ending.set()
 
+    def extend(self, record: PodRecord, pod: Pod) -> None:
+        """Go on with one container more, which `record`, that stands on disk by now, and `pod` have already."""
+        self.record = self._book.record = record
+        self.pod = self._instances.pod = pod
+        self._book.note(self.state.with_new([pod.containers[-1].name]))
+
     # ---- the loop ----
 
     async def live(self) -> None:

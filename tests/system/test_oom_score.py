@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.linux import host
+from sandbox.linux import privileges
 from sandbox.pod.slices import Slices
 from tests.runner import Seedpod
 from tests.staying import detached, pod_json
@@ -18,7 +18,7 @@ from tests.staying import detached, pod_json
 pytestmark = pytest.mark.root
 
 OWN = int(Path("/proc/self/oom_score_adj").read_text())
-CAN_LOWER = not host.missing_capabilities(("SYS_RESOURCE",))
+CAN_LOWER = not privileges.missing(("SYS_RESOURCE",))
 needs_to_lower = pytest.mark.skipif(not CAN_LOWER, reason="this root has no CAP_SYS_RESOURCE")
 ASK = "cat /proc/self/oom_score_adj"
 FOREVER = "mkfifo /tmp/f; exec 3<> /tmp/f; trap 'exit 0' TERM; read _ <&3"

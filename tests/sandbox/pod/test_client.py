@@ -18,7 +18,8 @@ import pytest
 from sandbox.errors import NotFound, SandboxError
 from sandbox.pod import client as module
 from sandbox.pod import codec, report
-from sandbox.pod.client import TRIES, Client, Watch, has_ended
+from sandbox.pod.attempts import has_ended
+from sandbox.pod.client import TRIES, Client, Watch
 from sandbox.pod.connection import Connection, EngineEnded, connect
 from sandbox.pod.state import ContainerState
 from sandbox.status import PodStatus
