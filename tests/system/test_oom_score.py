@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.linux import privileges
+from sandbox.linux import host, privileges
 from sandbox.pod.slices import Slices
 from tests.runner import Seedpod
 from tests.staying import detached, pod_json

@@ -302,7 +302,7 @@ def test_a_log_that_somebody_renamed_goes_on_in_a_new_file(lab: Lab) -> None:
             while not (lab.logs / "c.log").stat().st_size:
                 await output_of(box, container, "true")  # so many turns of podmon's loop
             (lab.logs / "c.log").rename(lab.logs / "old")
-            await box._podmon.reopen_log(container._child)
+            await box._podmon.reopen_log(container.child)
             await output_of(box, container, "touch", "/dev/shm/go")
             await container.wait()
             assert lab.log("old") == [("stdout", "F", "one")]
@@ -602,7 +602,7 @@ def test_a_pipe_in_the_place_of_a_log_does_not_stop_podmon(lab: Lab) -> None:
             container = await lab.start(box, "exec sleep 600")
             (lab.logs / "c.log").unlink()
             os.mkfifo(lab.logs / "c.log")
-            await box._podmon.reopen_log(container._child)
+            await box._podmon.reopen_log(container.child)
             assert (await output_of(box, container, "true"))[0] == 0
 
     bounded(test)
@@ -630,8 +630,8 @@ def test_podmon_forgets_a_child_that_has_ended_and_no_other(lab: Lab) -> None:
             runs = await lab.start(box, "exec sleep 600", "runs")
             await ended.wait()
             with pytest.raises(WrongState, match="is running"):
-                await box._podmon.forget(runs._child)
-            await box._podmon.forget(ended._child)
+                await box._podmon.forget(runs.child)
+            await box._podmon.forget(ended.child)
             client = await Podmon.connect(lab.directory)
             assert list(client.children) == [runs.number]
             client.detach()
@@ -650,7 +650,7 @@ def test_a_refused_request_does_not_end_a_child_that_runs(lab: Lab) -> None:
             os.close(null)
             await container.start()
             with pytest.raises(KernelError, match=r"refused the request: No such file or directory \(ENOENT\)"):
-                await box._podmon.reopen_log(container._child)
+                await box._podmon.reopen_log(container.child)
             assert (await output_of(box, container, "true"))[0] == 0
             assert container.stage is Stage.RUNNING
 
@@ -728,7 +728,7 @@ def test_a_child_whose_pidfd_never_came_is_signalled_by_podmon(lab: Lab) -> None
             container = await lab.start(box, "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done")
             while not (lab.logs / "c.log").stat().st_size:
                 await output_of(box, container, "true")
-            container._child.close()  # as after a SPAWNED that came without its fd
+            container.child.close()  # as after a SPAWNED that came without its fd
             container.signal(signal.SIGTERM)
             assert (await container.wait()).code == 5
 
