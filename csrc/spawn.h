@@ -48,7 +48,7 @@
  */
 
 #define SP_MAGIC 0x73706f64
-#define SP_PROTOCOL 4
+#define SP_PROTOCOL 5
 #define SP_MAX_FDS 240
 #define SP_MAX_SPEC 8388608
 #define SP_MAX_OPS 4096

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.linux import security
+from sandbox import capabilities
 from sandbox.linux.seccomp import Host, compile_profile, default_profile
 from sandbox.linux.seccomp.filter import known
 from tests import bpf
 
 PC, ARM = Host("x86_64", (6, 1)), Host("aarch64", (6, 1))
 NUMBERS = {"x86_64": bpf.X86_64, "x86": bpf.X86, "aarch64": bpf.AARCH64, "arm": bpf.ARM}
-DEFAULT = frozenset(security.DEFAULT_CAPABILITIES)
+DEFAULT = frozenset(capabilities.DEFAULT)
 PERM, NOSYS = bpf.ERRNO | errno.EPERM, bpf.ERRNO | errno.ENOSYS
 
 # System calls of kernels that Debian 12's libseccomp (2.5.4) is older than.
@@ -96,7 +96,7 @@ def test_what_ordinary_programs_call_is_allowed(name: str) -> None:
     assert number(name, "x86") < 0 or verdict(name, on="x86") == bpf.ALLOW
 
 
-@pytest.mark.parametrize("capability", sorted(security.CAPABILITIES))
+@pytest.mark.parametrize("capability", sorted(capabilities.CAPABILITIES))
 def test_a_capability_unlocks_the_calls_that_it_decides_about_and_no_others(capability: str) -> None:
     without = DEFAULT - {capability}
     unlocked = {

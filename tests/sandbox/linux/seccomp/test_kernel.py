@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.linux import native, security
+from sandbox import capabilities
+from sandbox.linux import native
 from sandbox.linux.ops import Seccomp
 from sandbox.linux.seccomp import compile_profile, default_profile, parse
 from sandbox.pod.container import PRIVATE, BindMount, Sharing
@@ -25,16 +26,16 @@ ORDINARY = {"getpid", "personality-ask", "ptrace-traceme", "socket-inet", "chroo
 
 def runtime_default(*more: str, no_new_privs: bool = False) -> Privileges:
     """The profile RuntimeDefault for a container with the default capabilities and `more`."""
-    names = (*security.DEFAULT_CAPABILITIES, *more)
+    names = (*capabilities.DEFAULT, *more)
     program = compile_profile(default_profile(), frozenset(names))
-    bits = security.capability_bits(names)
+    bits = capabilities.bits(names)
     return Privileges(
         bounding=bits, permitted=bits, no_new_privs=no_new_privs, filter=Seccomp(program, "RuntimeDefault")
     )
 
 
 def unfiltered(*more: str) -> Privileges:
-    bits = security.capability_bits((*security.DEFAULT_CAPABILITIES, *more))
+    bits = capabilities.bits((*capabilities.DEFAULT, *more))
     return Privileges(bounding=bits, permitted=bits)
 
 
