@@ -32,6 +32,7 @@
 #define UNSET ((uint32_t)~0u)
 #define KERNEL_SIGNALS 64
 #define NULL_DEVICE makedev(1, 3)
+#define MAX_LINKS 40	/* as many symbolic links as the kernel follows in one path */
 
 enum { TTY_KEPT = 1, TTY_CONTROLS = 2 };	/* flags of SP_OP_TTY: podmon keeps its master; it is the controlling one */
 
@@ -128,23 +129,58 @@ static int parent_of(struct walk *walk, const char *path, const char **name)
 	return make_dirs(walk, parent);
 }
 
-/* O_PATH fd of the file `path`, made empty (mode 0644) where missing. */
+/* Follow the symbolic link `name` in `dir` by hand: `path`, whose last component it is, becomes what it leads to. */
+static int follow(struct walk *walk, int dir, const char *name, char *path)
+{
+	char target[PATH_MAX];
+	size_t kept = (size_t)(name - path);
+	int length = TRY(walk, READLINKAT, (int)readlinkat(dir, name, target, sizeof target));
+
+	if (length < 0)
+		return length;
+	if (target[0] == '/')
+		kept = 0;
+	if (kept + (size_t)length >= PATH_MAX)
+		return -ENAMETOOLONG;
+	memcpy(path + kept, target, (size_t)length);
+	path[kept + (size_t)length] = '\0';
+	return 0;
+}
+
+/* O_PATH fd of the file `path`, made empty (mode 0644) where missing.  Where a symbolic link stands that leads
+ * nowhere, as the /etc/resolv.conf of many an image, what is missing is what it leads to, below the root. */
 static int make_file(struct walk *walk, const char *path)
 {
+	char where[PATH_MAX];
 	const char *name;
-	int dir, fd = open_in_root(walk, path, O_PATH);
+	int made = -EEXIST;
 
-	if (fd != -ENOENT)
-		return fd;
-	dir = parent_of(walk, path, &name);
-	if (dir < 0)
-		return dir;
-	fd = TRY(walk, OPENAT, openat(dir, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644));
-	close(dir);
-	if (fd < 0)
-		return fd;
-	close(fd);
-	return open_in_root(walk, path, O_PATH);
+	if (strlen(path) >= sizeof where)
+		return -ENAMETOOLONG;
+	memcpy(where, path, strlen(path) + 1);
+	for (int links = 0; made == -EEXIST && links < MAX_LINKS; links++) {
+		int dir, fd = open_in_root(walk, where, O_PATH);
+
+		if (fd != -ENOENT)
+			return fd;
+		dir = parent_of(walk, where, &name);
+		if (dir < 0)
+			return dir;
+		made = TRY(walk, OPENAT, openat(dir, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644));
+		if (made == -EEXIST) {
+			int err = follow(walk, dir, name, where);
+
+			if (err) {
+				close(dir);
+				return err;
+			}
+		}
+		close(dir);
+	}
+	if (made < 0)
+		return made == -EEXIST ? -ELOOP : made;
+	close(made);
+	return open_in_root(walk, where, O_PATH);
 }
 
 static int attach_to(struct walk *walk, int mount, int target)
@@ -470,6 +506,19 @@ static int op_fd(struct walk *walk, const struct sp_op *op)
 {
 	int err = TRY(walk, DUP3, dup3(fd_of(walk, op), (int)op->b, 0));
 
+	return err < 0 ? err : 0;
+}
+
+/* A file below a directory of the engine's choice, not of the rootfs: /proc/self of the host's proc, say. */
+static int op_write(struct walk *walk, const struct sp_op *op)
+{
+	const char *text = string(walk, op->s2);
+	int err, fd = TRY(walk, OPENAT, openat(fd_of(walk, op), string(walk, op->s1), O_WRONLY | O_CLOEXEC));
+
+	if (fd < 0)
+		return fd;
+	err = TRY(walk, WRITE, write(fd, text, strlen(text)));
+	close(fd);
 	return err < 0 ? err : 0;
 }
 
@@ -799,6 +848,7 @@ static const struct {
 	[SP_OP_CHDIR] = { op_chdir, ROOT | S1 },
 	[SP_OP_OPEN] = { op_open, ROOT | S1 | STDIO },
 	[SP_OP_FD] = { op_fd, FD | STDIO },
+	[SP_OP_WRITE] = { op_write, FD | S1 | S2 },
 	[SP_OP_UMASK] = { op_umask, 0 },
 	[SP_OP_OWN] = { op_own, 0 },
 	[SP_OP_IDS] = { op_ids, GROUPS },

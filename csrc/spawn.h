@@ -80,6 +80,7 @@ enum sp_op_kind {
 	SP_OP_CHDIR,
 	SP_OP_OPEN,
 	SP_OP_FD,
+	SP_OP_WRITE,
 	SP_OP_UMASK,
 	SP_OP_OWN,
 	SP_OP_IDS,
@@ -122,6 +123,7 @@ enum sp_call {
 	SP_CALL_OPEN_TREE,
 	SP_CALL_PIVOT_ROOT,
 	SP_CALL_PRCTL,
+	SP_CALL_READLINKAT,
 	SP_CALL_RECV,
 	SP_CALL_SECCOMP,
 	SP_CALL_SEND,
@@ -137,6 +139,7 @@ enum sp_call {
 	SP_CALL_SYMLINKAT,
 	SP_CALL_UMOUNT2,
 	SP_CALL_UNSHARE,
+	SP_CALL_WRITE,
 	SP_CALL_COUNT
 };
 
@@ -210,7 +213,7 @@ enum sp_message_type {
 	SP_TERMINAL,		/* id; the master of its new terminal comes along */
 	SP_RUNNING,		/* id, started_ns: execve worked */
 	SP_FAILED,		/* id, op, call, err: an op failed; nothing of the child is left */
-	SP_EXITED,		/* id, code or signal, times; ran is 0 where it was killed before execve */
+	SP_EXITED,		/* id, code or signal, oom_killed, times; ran is 0 where it was killed before execve */
 	SP_REFUSED,		/* id, serial, err: the request itself was bad */
 	SP_DONE			/* id, serial */
 };
@@ -238,6 +241,7 @@ struct sp_message {
 	uint32_t code;		/* exit code */
 	uint32_t signal;	/* the signal that ended it, or 0; SIGNAL: to be sent */
 	uint32_t ran;
+	uint32_t oom_killed;	/* the OOM killer ended a process of its cgroup meanwhile */
 	uint64_t started_ns;	/* CLOCK_REALTIME */
 	uint64_t finished_ns;
 	uint64_t user_us;	/* processor time of the container's first process and what it reaped */

@@ -7,8 +7,9 @@ that) and defaults are filled in.  Nothing here reads, writes, or knows YAML, Li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 
 from sandbox.quantity import Quantity
@@ -93,6 +94,40 @@ class PodSecurityContext:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a container may use at most, and what it is to get at least, by the name of the resource: `cpu` in CPUs,
+    `memory`, `ephemeral-storage` and `hugepages-<size of a page>` in bytes.
+
+    What has a limit and was given no request has the limit as its request.
+    """
+
+    limits: Mapping[str, Quantity] = field(default_factory=dict)
+    requests: Mapping[str, Quantity] = field(default_factory=dict)
+
+
+class QosClass(StrEnum):
+    """How much of what a pod may use is promised to it."""
+
+    GUARANTEED = "Guaranteed"
+    BURSTABLE = "Burstable"
+    BEST_EFFORT = "BestEffort"
+
+
+@dataclass(frozen=True)
+class ContainerPort:
+    """A port that a container listens on, and the port of the host that leads to it; `host_port` 0 is none.
+
+    `host_ip` is the address of the host that it is a port of, "" for all.
+    """
+
+    container_port: int
+    host_port: int = 0
+    protocol: str = "TCP"
+    name: str = ""
+    host_ip: str = ""
+
+
+@dataclass(frozen=True)
 class Container:
     """One container of a pod: an image, and how to run it.
 
@@ -107,10 +142,12 @@ class Container:
     working_dir: str | None = None
     env: tuple[EnvVar, ...] = ()
     volume_mounts: tuple[VolumeMount, ...] = ()
+    resources: Resources = Resources()
     security_context: SecurityContext = SecurityContext()
     stdin: bool = False  # its stdin can be attached to; otherwise it is at its end from the start
     stdin_once: bool = False  # the first client's end is the end of stdin
     tty: bool = False  # stdin, stdout and stderr are one terminal
+    ports: tuple[ContainerPort, ...] = ()
 
 
 class Medium(StrEnum):
@@ -195,10 +232,33 @@ class Pod:
         return asked if len(asked) <= HOSTNAME_MAX else asked[:HOSTNAME_MAX].rstrip("-.")
 
     @property
+    def qos_class(self) -> QosClass:
+        """By the CPU and memory of its containers, as kubelet has it (ComputePodQOS); a 0 says nothing."""
+        limits = [_compute(each.resources.limits) for each in self.containers]
+        requests = [_compute(each.resources.requests) for each in self.containers]
+        if not any(limits) and not any(requests):
+            return QosClass.BEST_EFFORT
+        if all(len(limit) == 2 for limit in limits) and _totals(limits) == _totals(requests):
+            return QosClass.GUARANTEED
+        return QosClass.BURSTABLE
+
+    @property
     def claims(self) -> tuple[str, ...]:
         """The claims that the pod's volumes name, each once."""
         sources = (volume.source for volume in self.volumes)
         return tuple(dict.fromkeys(each.claim_name for each in sources if isinstance(each, ClaimVolume)))
+
+
+def _compute(amounts: Mapping[str, Quantity]) -> dict[str, Decimal]:
+    return {name: amounts[name].value for name in ("cpu", "memory") if name in amounts and amounts[name].value}
+
+
+def _totals(amounts: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
+    totals: dict[str, Decimal] = {}
+    for each in amounts:
+        for name, amount in each.items():
+            totals[name] = totals.get(name, Decimal(0)) + amount
+    return totals
 
 
 class AccessMode(StrEnum):

@@ -12,6 +12,9 @@ from typing import Any
 from sandbox.model import PersistentVolumeClaim, Pod
 
 CREATING = "ContainerCreating"  # reason of a container whose program is still to run
+# Reasons of events that say what a pod asks for and this host cannot give; the pod runs all the same.
+REQUESTS_NOT_ENFORCED = "RequestsNotEnforced"
+OOM_SCORE_NOT_SET = "OOMScoreAdjNotSet"
 CRASHING = "CrashLoopBackOff"  # of one that waits for its restart
 START_ERROR = 128  # exit code of a container whose program could not be started (SEMANTICS A24)
 
@@ -132,6 +135,7 @@ class PodStatus:
     start_time: datetime | None = None
     sandbox_ready: bool = False
     pod_ips: tuple[str, ...] = ()
+    host_ip: str = "127.0.0.1"  # the address that the host has to others; this one where it has none
     reason: str = ""
     message: str = ""
     events: tuple[Event, ...] = ()  # the oldest first

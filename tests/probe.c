@@ -184,6 +184,42 @@ static int session_key(char **args)
 	return answer(syscall(SYS_keyctl, 10L /* KEYCTL_SEARCH */, -3L /* the session's */, "user", args[0], 0L));
 }
 
+/* Use so many MiB of memory. */
+static int eat(char **args)
+{
+	size_t size = (size_t)atoi(args[0]) << 20;
+	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return answer(-1);
+	memset(memory, 1, size);
+	return answer(0);
+}
+
+/* Map so many MiB of huge pages of the default size. */
+static int map_huge(char **args)
+{
+	size_t size = (size_t)atoi(args[0]) << 20;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB;
+
+	return answer(mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? -1 : 0);
+}
+
+/* Fork children that only wait, until the kernel says no or there are so many. */
+static int forks(char **args)
+{
+	for (int left = atoi(args[0]); left; left--) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			return answer(-1);
+		if (!pid)
+			for (;;)
+				pause();
+	}
+	return answer(0);
+}
+
 static int signal_state(char **args)
 {
 	char line[256];
@@ -348,6 +384,119 @@ static int threads(char **args)
 	return counter == number ? answer(0) : 1;
 }
 
+static socklen_t numeric(struct sockaddr_storage *address, const char *text, const char *port)
+{
+	struct sockaddr_in *four = (void *)address;
+	struct sockaddr_in6 *six = (void *)address;
+
+	memset(address, 0, sizeof *address);
+	if (strchr(text, ':')) {
+		*six = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)atoi(port)) };
+		return inet_pton(AF_INET6, text, &six->sin6_addr) == 1 ? sizeof *six : 0;
+	}
+	*four = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+	return inet_pton(AF_INET, text, &four->sin_addr) == 1 ? sizeof *four : 0;
+}
+
+static const char *host_of(const struct sockaddr_storage *address, char *text, socklen_t size)
+{
+	const struct sockaddr_in *four = (const void *)address;
+	const struct sockaddr_in6 *six = (const void *)address;
+
+	if (address->ss_family == AF_INET)
+		return inet_ntop(AF_INET, &four->sin_addr, text, size);
+	return inet_ntop(AF_INET6, &six->sin6_addr, text, size);
+}
+
+/* A socket for "tcp|udp ADDRESS PORT", bound or connected by `join`; who connects does not wait for ever. */
+static int reach(char **args, int (*join)(int, const struct sockaddr *, socklen_t))
+{
+	struct timeval limit = { .tv_sec = 5 };
+	struct sockaddr_storage address;
+	socklen_t length = numeric(&address, args[1], args[2]);
+	int one = 1, fd = socket(address.ss_family, args[0][0] == 'u' ? SOCK_DGRAM : SOCK_STREAM, 0);
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (address.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+	if (join == connect) {
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+	}
+	return join(fd, (void *)&address, length) ? -1 : fd;
+}
+
+/* Tell whoever asks ("tcp|udp ADDRESS PORT [NAME]") the address it is seen by, and the name of this server. */
+static int serve(char **args)
+{
+	int fd = reach(args, bind);
+	char seen[128], said[512];
+
+	if (answer(fd))
+		return 1;
+	if (args[0][0] != 'u')
+		listen(fd, 64);
+	for (;;) {
+		struct sockaddr_storage peer;
+		socklen_t length = sizeof peer;
+		int client = fd;
+
+		if (args[0][0] != 'u')
+			client = accept(fd, (void *)&peer, &length);
+		else if (recvfrom(fd, said, sizeof said, 0, (void *)&peer, &length) < 0)
+			continue;
+		snprintf(said, sizeof said, "%s%s%s", host_of(&peer, seen, sizeof seen), args[3] ? " " : "", args[3] ? args[3] : "");
+		if (sendto(client, said, strlen(said), 0, args[0][0] == 'u' ? (void *)&peer : NULL,
+			   args[0][0] == 'u' ? length : 0) < 0)
+			answer(-1);
+		if (client != fd)
+			close(client);
+	}
+}
+
+/* Ask such a server, and print what it says. */
+static int ask(char **args)
+{
+	int fd = reach(args, connect);
+	char said[512];
+	ssize_t length;
+
+	if (fd < 0)
+		return answer(-1);
+	if (args[0][0] == 'u' && send(fd, "?", 1, 0) < 0)
+		return answer(-1);
+	length = recv(fd, said, sizeof said - 1, 0);
+	if (length < 0)
+		return answer(-1);
+	said[length] = '\0';
+	puts(said);
+	return 0;
+}
+
+/* Ask "ADDRESS PORT" by UDP from one socket for ever, and print every answer that is not as the one before. */
+static int keep_asking(char **args)
+{
+	char *words[] = { "udp", args[0], args[1] }, before[512] = "", said[512];
+	struct timeval pause = { .tv_usec = 100000 };
+	int fd = reach(words, connect);
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof pause);
+	if (answer(fd))
+		return 1;
+	for (;;) {
+		ssize_t length = send(fd, "?", 1, 0) < 0 ? -1 : recv(fd, said, sizeof said - 1, 0);
+
+		if (length < 0) {	/* refused by now, or nobody there */
+			usleep(10000);
+			continue;
+		}
+		said[length] = '\0';
+		if (strcmp(said, before))
+			puts(strcpy(before, said));
+		usleep(10000);
+	}
+}
+
 static const struct {
 	const char *name;
 	int (*ask)(char **args);
@@ -362,13 +511,16 @@ static const struct {
 	{ "tcp-bind", tcp_bind, 1 },	{ "tcp-connect", tcp_connect, 1 },
 	{ "abstract-listen", abstract_listen, 1 },
 	{ "abstract-connect", abstract_connect, 1 },	{ "unix-connect", unix_connect, 1 },
+	{ "serve", serve, 3 },		{ "ask", ask, 3 },
+	{ "keep-asking", keep_asking, 2 },
 	{ "device", device, 4 },	{ "raise", raise_signal, 1 },
 	{ "calls", all_calls, 0 },	{ "threads", threads, 0 },
 #if defined(__x86_64__)
 	{ "other-calls", other_calls, 0 },
 #endif
 	{ "signals", signal_state, 0 }, { "session-key", session_key, 1 },
-	{ "users", users, 0 },
+	{ "eat", eat, 1 },		{ "map-huge", map_huge, 1 },
+	{ "forks", forks, 1 },		{ "users", users, 0 },
 };
 
 int main(int argc, char **argv)

@@ -59,7 +59,7 @@ def test_imports_go_one_way(path: Path) -> None:
 DOORS = {
     "sandbox.linux._native": {"sandbox.linux.native"},
     "sandbox.linux._libseccomp": {"sandbox.linux.seccomp.filter"},
-    "pyroute2": {"sandbox.linux.network"},
+    "pyroute2": {"sandbox.linux.network_rtnl"},
     "prctl": {"sandbox.linux.privileges"},
     "yaml": {"sandbox.manifest.tree", "sandbox.front.encode"},
     "argparse": {"sandbox.front.arguments"},

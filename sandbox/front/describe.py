@@ -124,6 +124,7 @@ def _containers(pod: V1, zone: tzinfo | None) -> Iterator[str]:
         yield from _words("Args", container.get("args", []))
         if status:
             yield from _container_state(status, zone)
+        yield from _resources(container["resources"])
         yield from _environment(container.get("env", []))
         yield from _mounts(container.get("volumeMounts", []))
 
@@ -159,6 +160,13 @@ def _state(title: str, state: V1, zone: tzinfo | None) -> Iterator[str]:
         yield f"      Signal:\t{facts['signal']}"
     for name, field in (("Started", "startedAt"), ("Finished", "finishedAt")):
         yield f"      {name}:\t{_time(facts[field], zone)}"
+
+
+def _resources(resources: V1) -> Iterator[str]:
+    for title in ("limits", "requests"):
+        if title in resources:
+            yield f"    {title.title()}:"
+            yield from (f"      {name}:\t{amount}" for name, amount in resources[title].items())
 
 
 def _environment(variables: Sequence[V1]) -> Iterator[str]:

@@ -24,7 +24,15 @@ from sandbox.pod import hosting, lifecycle
 from sandbox.pod.client import Client, Created
 from sandbox.pod.pacing import Pace, held
 from sandbox.pod.paths import log_directory
-from sandbox.status import Event, PodStatus, Running, Terminated, Waiting
+from sandbox.status import (
+    OOM_SCORE_NOT_SET,
+    REQUESTS_NOT_ENFORCED,
+    Event,
+    PodStatus,
+    Running,
+    Terminated,
+    Waiting,
+)
 
 LOST = "output was rotated away before it could be passed on"
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -162,7 +170,11 @@ class _Told:
             for event in status.events:
                 if event.warning and not event.container and (status.uid, event) not in self._events:
                     self._events.add((status.uid, event))
-                    print_error(SandboxError(f'pod "{status.pod.name}": {event.message}'))
+                    said = f'pod "{status.pod.name}": {event.message}'
+                    if event.reason in (OOM_SCORE_NOT_SET, REQUESTS_NOT_ENFORCED):
+                        print_warning(said)
+                    else:
+                        print_error(SandboxError(said))
 
 
 def _tell_hindrance(status: PodStatus, container: str, state: Waiting) -> None:

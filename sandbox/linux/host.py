@@ -6,6 +6,7 @@ Reads and asks only; nothing is changed.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import platform
 import resource
@@ -16,7 +17,7 @@ from pathlib import Path
 import cgroups
 from sandbox import capabilities
 from sandbox.errors import KernelError, Unsupported
-from sandbox.linux import network, privileges
+from sandbox.linux import netfilter, privileges
 
 MINIMUM_FILES = 64  # a pod of two containers being made, two clients, Python's own
 MINIMUM_KERNEL = (5, 14)  # cgroup.kill; mount_setattr is from 5.12, close_range's CLOEXEC from 5.11
@@ -73,6 +74,25 @@ def allow_open_files() -> None:
     """Let this process open as many files as it may allow itself."""
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
+@functools.cache
+def memory() -> int:
+    """How many bytes of memory this machine has."""
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemTotal"].split()[0]) << 10
+
+
+@functools.cache
+def lowest_oom_score_adj() -> int:
+    """The lowest oom_score_adj that a process which this one makes can give itself (proc_pid_oom_score_adj(5))."""
+    return own_oom_score_adj() if privileges.missing(("SYS_RESOURCE",)) else -1000
+
+
+@functools.cache
+def own_oom_score_adj() -> int:
+    """This process's own, as it was when first asked for."""
+    return int(Path("/proc/self/oom_score_adj").read_text())
 
 
 def abilities() -> list[Ability]:
@@ -159,7 +179,8 @@ def _seccomp() -> Ability:
 def _nftables() -> Ability:
     if os.geteuid() != 0:
         return Ability("nftables", "only root can tell")
-    known = network.has_nftables()
-    return Ability(
-        "nftables", "available" if known else "not loaded", not known, None if known else "modprobe nf_tables"
-    )
+    version = netfilter.nft_version()
+    if version is None:
+        remedy = "no pod can have a network of its own: apt-get install nftables; modprobe nf_tables"
+        return Ability("nftables", "not available", True, remedy)
+    return Ability("nftables", f"nft {version}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from sandbox.errors import KernelError
@@ -29,6 +30,13 @@ def tmpfs(size: int, mode: int, *, inodes: int | None = None) -> int:
     """The fd of a detached tmpfs of `size` bytes whose root has `mode`; no devices, no setuid, no programs."""
     options = dict(option.split("=", 1) for option in tmpfs_options(size, mode, inodes=inodes))
     return native.new_mount("tmpfs", options, INERT)
+
+
+def open_proc(fds: ExitStack) -> int:
+    """An fd of the host's /proc, until `fds` closes it: for what a process can only be told by way of its files."""
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    fds.callback(os.close, proc)
+    return proc
 
 
 def overlay(lower: Path, upper: Path, work: Path, *, devices: bool = False) -> int:

@@ -568,6 +568,25 @@ class Fd(Op):
 
 
 @dataclass(frozen=True)
+class OomScoreAdj(Op):
+    """Set the place in the OOM killer's queue, which what is forked from here on inherits; `fd` is the host's /proc."""
+
+    fd: int
+    value: int
+    step = "set oom_score_adj"
+
+    def describe(self) -> str:
+        return f"set oom_score_adj to {self.value}"
+
+    def hint(self, number: int) -> str | None:
+        return "to lower it needs CAP_SYS_RESOURCE" if number == errno.EACCES else None
+
+    def encode(self, encoder: _Encoder) -> None:
+        path = encoder.string("self/oom_score_adj")
+        encoder.add("WRITE", fd=encoder.fd(self.fd), s1=path, s2=encoder.string(str(self.value)))
+
+
+@dataclass(frozen=True)
 class Umask(Op):
     """Set the file mode creation mask."""
 

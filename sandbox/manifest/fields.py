@@ -144,6 +144,19 @@ class Amount(Type[Quantity]):
         return amount
 
 
+class Port(Whole):
+    """The number of a port; 0 is an absent one."""
+
+    zero = 0
+
+    def read(self, at: Cursor) -> int:
+        number = super().read(at)
+        if not 1 <= number <= 65535:
+            at.refuse(wording.invalid(at.node.written, "must be between 1 and 65535, inclusive"))
+            raise Refused
+        return number
+
+
 class Flag(Type[bool]):
     """A boolean."""
 

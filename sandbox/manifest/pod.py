@@ -10,10 +10,11 @@ from typing import Any
 
 from sandbox import model
 from sandbox.errors import quoted
-from sandbox.manifest import moot, rules, security, wording
+from sandbox.manifest import moot, ports, rules, security, wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Text, Whole
 from sandbox.manifest.metadata import METADATA
+from sandbox.manifest.resources import RESOURCES
 from sandbox.manifest.volumes import VOLUME
 
 # ---- rules that look at more than one field ----
@@ -77,17 +78,18 @@ CONTAINER = Record(
     Field("args", ListOf(Text())),
     Field("workingDir", Text()),
     Field("env", ListOf(ENV_VAR)),
+    Field("ports", ListOf(ports.CONTAINER_PORT, _unique("name"))),
     Field("volumeMounts", ListOf(VOLUME_MOUNT, _unique("mountPath", _must_be_unique))),
+    Field("resources", RESOURCES),
     Field("securityContext", security.OF_CONTAINER),
     Field("stdin", Flag()),
     Field("stdinOnce", Flag()),
     Field("tty", Flag()),
     known="""
-        envFrom imagePullPolicy lifecycle livenessProbe ports readinessProbe resizePolicy resources restartPolicy
-        restartPolicyRules startupProbe terminationMessagePath terminationMessagePolicy volumeDevices
+        envFrom imagePullPolicy lifecycle livenessProbe readinessProbe resizePolicy restartPolicy restartPolicyRules
+        startupProbe terminationMessagePath terminationMessagePolicy volumeDevices
     """,
     idle={
-        "resources": ({},),
         "imagePullPolicy": ("Always", "IfNotPresent", "Never"),  # nothing is pulled yet
         "terminationMessagePath": ("/dev/termination-log",),
         "terminationMessagePolicy": ("File",),
@@ -120,11 +122,13 @@ SPEC: Record[dict[str, Any]] = Record(
         **moot.IDLE,
     },
     moot=moot.OF_SPEC,
-    rules=(_mounts_name_volumes, _one_pid_namespace),
+    rules=(_mounts_name_volumes, _one_pid_namespace, ports.unique_host_ports, ports.host_network_ports),
 )
 
 
 def _pod(api_version: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> model.Pod:
+    if spec.get("host_network"):
+        spec = {**spec, "containers": ports.on_host_network(spec["containers"])}
     return model.Pod(**metadata, **spec)
 
 

@@ -7,36 +7,29 @@ the design: read `compile_container` from top to bottom.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from sandbox.linux import native, security
 from sandbox.linux.mounts import INERT, tmpfs_options
 from sandbox.linux.ops import (
     Attach,
     Bind,
-    Caps,
     Chdir,
     Exec,
     Fd,
     Fork,
     Gate,
-    Hostname,
-    Ids,
     Keyring,
-    LinkUp,
     Mask,
-    Mknod,
     Mount,
     Op,
     Open,
     Pivot,
-    Private,
     ReadOnly,
     ReadOnlyRoot,
-    Reap,
     Root,
     Session,
     SetNs,
@@ -45,67 +38,24 @@ from sandbox.linux.ops import (
     Umask,
     Unshare,
 )
-from sandbox.pod.memory import NOTHING, Held, MemoryMount
+from sandbox.pod.ground import (
+    DEVICE_ATTRIBUTES,
+    DEVICES,
+    POD_DEVICES,
+    POD_PROC,
+    POD_ROOTFS,
+    POD_SHM,
+    PRIVATE,
+    Sharing,
+    oom_score,
+)
+from sandbox.pod.memory import MemoryMount
 from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges, compile_program
 
+if TYPE_CHECKING:
+    from cgroups import Knobs  # not for those who only join a container: its import would take longer than that
+
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-# Every container's devices (OCI runtime-spec, config-linux.md, "Default Devices"): name, major and minor number.
-DEVICES = {
-    "null": (1, 3),
-    "zero": (1, 5),
-    "full": (1, 7),
-    "random": (1, 8),
-    "urandom": (1, 9),
-    "tty": (5, 0),
-}
-
-# Directories in the empty root that podmon gives itself.
-POD_ROOTFS = "/rootfs"  # where a container's rootfs is attached before it is pivoted to
-POD_SHM = "/shm"  # the pod's /dev/shm (SEMANTICS A7)
-POD_DEVICES = "/dev"  # the device nodes that its containers have
-POD_PROC = "/proc"  # that of the pid namespace which its containers share, if they do
-SHM_SIZE = 64 << 20  # containerd's default
-_DEVICE = native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC | native.MOUNT_ATTR_RDONLY
-
-
-@dataclass(frozen=True)
-class Sharing:
-    """Which namespaces a pod's containers share with each other or the host beyond what every pod's do (SEMANTICS A4).
-
-    The UTS namespace is always the pod's own.  Raises ValueError for what the API server refuses too.
-    """
-
-    pid: bool = False  # shareProcessNamespace
-    host_network: bool = False
-    host_pid: bool = False
-    host_ipc: bool = False
-
-    def __post_init__(self) -> None:
-        if self.pid and self.host_pid:
-            raise ValueError("shareProcessNamespace and hostPID cannot both be true")
-
-    @property
-    def of_pod(self) -> int:
-        """CLONE_NEW* bits of the namespaces that podmon is made in."""
-        return (
-            native.CLONE_NEWUTS
-            | (0 if self.host_network else native.CLONE_NEWNET)
-            | (0 if self.host_ipc else native.CLONE_NEWIPC)
-            | (0 if self.host_pid else native.CLONE_NEWPID)
-        )
-
-    @property
-    def of_container(self) -> int:
-        """CLONE_NEW* bits of those that a container's first process is made in (SEMANTICS A3).
-
-        The cgroup namespace is not among them: clone3 would root it in podmon's cgroup, so the child makes it itself
-        once it is in its own.
-        """
-        return native.CLONE_NEWNS | (0 if self.pid or self.host_pid else native.CLONE_NEWPID)
-
-
-PRIVATE = Sharing()  # what a manifest that says nothing asks for
 
 
 @dataclass(frozen=True)
@@ -133,6 +83,8 @@ class ContainerSpec:
     stdin: bool = False  # clients may attach to its stdin; otherwise that is at its end from the start
     stdin_once: bool = False  # the first one's end is the end of it; otherwise it has none
     tty: bool = False  # stdin, stdout and stderr are one terminal
+    limits: tuple[Knobs, ...] = ()  # of its cgroup
+    oom_score_adj: int | None = None  # None: that of the process that asks for it
     privileges: Privileges = DEFAULT_PRIVILEGES
     privileged: bool = False  # it has the host's devices, and the kernel's files unmasked and writable (SEMANTICS A43)
     read_only_rootfs: bool = False  # but not what is mounted in it
@@ -143,7 +95,8 @@ class Prepared:
     """The fds that a container's list needs: each made by the engine, each gone when closed.
 
     Of stdin, stdout and stderr None stands for the container's own /dev/null.  `reaper` is the pidfd of the process 1
-    of the pid namespace that the pod's containers share, if they do; `devices` the /dev of a privileged container.
+    of the pid namespace that the pod's containers share, if they do; `proc` is the host's /proc, and `devices` the /dev
+    of a privileged container.
     """
 
     rootfs: int
@@ -152,67 +105,8 @@ class Prepared:
     stderr: int | None
     stdin: int | None = None
     reaper: int | None = None
+    proc: int | None = None
     devices: int | None = None
-
-
-def compile_pod(
-    *,
-    hostname: str,
-    root: int,
-    at: str,
-    sharing: Sharing = PRIVATE,
-    shm: int | None = None,
-    memory: Held = NOTHING,
-) -> list[Op]:
-    """What podmon does in itself before any container is there.
-
-    Its root becomes the empty tmpfs `root`, attached for a moment at the host's directory `at`: from then on no
-    path of the host can be named in the pod's mount namespaces, and a container's copies three mounts, not the host's
-    hundred.  `shm` is the host's /dev/shm, where the pod shares it.  The volumes in `memory` are new and empty, or
-    those of a podmon that has died: they are the pod's, whichever podmon it has (SEMANTICS A15).
-    """
-    shm_options = tmpfs_options(SHM_SIZE, 0o1777)
-    begin: list[Op] = [Unshare(native.CLONE_NEWNS)]
-    if memory.namespace is not None:  # a copy of it, then: its root has a place for ours, and nothing of the host
-        begin, at = [SetNs(memory.namespace, native.CLONE_NEWNS, "the former podmon"), *begin], POD_ROOTFS
-    return [
-        Keyring(),
-        *begin,
-        Private("/"),  # or what follows would happen on the host too
-        Root(root, at, "the pod's empty root"),
-        Mount("tmpfs", POD_SHM, shm_options, INERT) if shm is None else Attach(shm, POD_SHM, "the host's /dev/shm"),
-        *memory.ops,
-        Mount(
-            "tmpfs", POD_DEVICES, tmpfs_options(64 << 10, 0o755), native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NOEXEC
-        ),
-        *(Mknod(f"{POD_DEVICES}/{name}", stat.S_IFCHR | 0o666, *numbers) for name, numbers in DEVICES.items()),
-        Pivot(),
-        # Read-only: a device can still be written to, but its mode and owner are no container's to change.
-        Bind(POD_DEVICES, POD_DEVICES, _DEVICE),
-        Hostname(hostname),
-        *(() if sharing.host_network else (LinkUp("lo"),)),
-    ]
-
-
-def compile_reaper(*, root: int) -> list[Op]:
-    """The process 1 of the pid namespace that the containers of a pod share (SEMANTICS A4).
-
-    Not podmon, which could be traced and killed there: a process that has nothing.  Before it gives up what it is, it
-    mounts the /proc of its namespace in podmon's root, whence containers bind it: only a member can.  `root` is the
-    empty tmpfs that becomes its root directory.
-    """
-    return [
-        Session(),
-        Keyring(),
-        Root(None, "/", "the pod's root"),
-        Mount("proc", POD_PROC, (), INERT),
-        Unshare(native.CLONE_NEWNS),
-        Root(root, POD_ROOTFS, "the reaper's empty root"),
-        Pivot(),
-        Ids(),
-        Caps(0, 0),
-        Reap(),
-    ]
 
 
 def _dev(prepared: Prepared) -> list[Op]:
@@ -222,7 +116,7 @@ def _dev(prepared: Prepared) -> list[Op]:
         return [Attach(prepared.devices, "/dev", "the host's devices")]
     return [
         Mount("tmpfs", "/dev", tmpfs_options(64 << 10, 0o755), INERT),
-        *(Bind(f"{POD_DEVICES}/{name}", f"/dev/{name}", _DEVICE, is_file=True) for name in DEVICES),
+        *(Bind(f"{POD_DEVICES}/{name}", f"/dev/{name}", DEVICE_ATTRIBUTES, is_file=True) for name in DEVICES),
     ]
 
 
@@ -321,6 +215,7 @@ def compile_container(spec: ContainerSpec, prepared: Prepared, sharing: Sharing 
         *into_shared,  # for the sibling that Fork makes: until then nothing of this shows up in there
         Session(),
         Keyring(),
+        *oom_score(spec.oom_score_adj, prepared.proc),
         Gate("PREPARE"),
         Root(prepared.rootfs, POD_ROOTFS),
         _proc(sharing),
@@ -352,6 +247,7 @@ class ExecSpec:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
+    oom_score_adj: int | None = None  # as a container's
 
 
 def compile_exec(
@@ -361,6 +257,7 @@ def compile_exec(
     init: int,
     stdio: tuple[int | None, int | None, int | None] | None,
     size: tuple[int, int] = (0, 0),
+    proc: int | None = None,
 ) -> list[Op]:
     """The list that runs a program in the namespaces of the container whose first process is behind pidfd `init`.
 
@@ -379,6 +276,7 @@ def compile_exec(
         ]
         given = [Fd(fd, number, _STDIO[number]) for number, fd in enumerate(stdio) if fd is not None]
     return [
+        *oom_score(spec.oom_score_adj, proc),
         *null,
         SetNs(init, native.CLONE_NEWNS | native.CLONE_NEWPID | native.CLONE_NEWCGROUP, "the container"),
         Keyring(),
@@ -391,3 +289,11 @@ def compile_exec(
             fork=Fork(terminal=stdio is None),
         ),
     ]
+
+
+Spec = TypeVar("Spec", ContainerSpec, ExecSpec)
+
+
+def placed(spec: Spec, own: int) -> Spec:
+    """With a place in the OOM killer's queue: the caller's `own`, where the spec has none."""
+    return spec if spec.oom_score_adj is not None else replace(spec, oom_score_adj=own)

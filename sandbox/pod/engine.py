@@ -18,10 +18,11 @@ from sandbox import manifest
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
 from sandbox.model import PersistentVolumeClaim, Pod
-from sandbox.pod import config, lifecycle, planning
+from sandbox.pod import config, hostports, lifecycle, planning
 from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
+from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import now
 from sandbox.pod.paths import make_root
 from sandbox.pod.podmon import Stage
@@ -58,7 +59,8 @@ class Engine:
         self.config = config.load(root)
         self._warn = warn
         self.store = Store(root, Slices(root, self.config.cgroup_parent), warn)
-        self._around = Surroundings(self.store, self.config, warn)
+        self._networks = Networks(root, self.config.pod_cidr, warn)
+        self._around = Surroundings(self.store, self.config, self._networks, warn)
         self._workers: dict[str, Worker] = {}  # by UID
         self._names: dict[tuple[str, str], Worker] = {}  # a forced deletion frees a name while the pod still ends
         self._lives: dict[str, asyncio.Task[None]] = {}  # by UID; without those whose worker has failed
@@ -69,7 +71,9 @@ class Engine:
     async def start(self) -> None:
         """Adopt the pods that stand on disk."""
         self.store.claims.load()
-        workers = [worker for record, state in self.store.load() if (worker := self._known(record, state))]
+        stored = list(self.store.load())
+        await self._networks.adopt([record.uid for record, _ in stored])
+        workers = [worker for record, state in stored if (worker := self._known(record, state))]
         for worker in workers:
             worker.keep_claims()
         adoptions = [asyncio.create_task(worker.adopt()) for worker in workers]
@@ -135,6 +139,7 @@ class Engine:
         for life in lives:
             life.cancel()
         await asyncio.gather(*lives, return_exceptions=True)
+        await self._networks.close()
 
     @property
     def count(self) -> int:
@@ -175,13 +180,18 @@ class Engine:
     def _refuse(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         """Refuse all of them where one cannot be made."""
         taken = set(self._names)
+        held = [each.host_ports() for each in self._workers.values()]
         for wanted, pod in fresh:
             if not is_uid(wanted.uid):
                 raise SandboxError(f"not a UID: {quoted(wanted.uid)}")
             if (pod.namespace, pod.name) in taken:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
-            planning.check(pod, self.store.images, self._around.policy)
+            planning.check(
+                pod, self.store.images, self.store.slices.why_not, self.config.pod_pids_limit, self._around.policy
+            )
+            self._networks.refuse(pod, held)
+            held.append((f"pod {pod.namespace}/{pod.name}", hostports.asked(pod)))
 
     def create_claim(self, uid: str, written: Mapping[str, Any]) -> None:
         """Make one claim; one that is there with this very UID is fine.  Raises AlreadyExists, SandboxError."""
@@ -242,5 +252,6 @@ class Engine:
             cwd=made.setting.cwd,
             tty=asked.tty,
             stdin=asked.stdin,
+            oom_score_adj=planning.oom_score_adj(worker.pod, asked),
             privileges=made.setting.privileges,
         )

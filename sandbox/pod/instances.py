@@ -19,12 +19,15 @@ from sandbox.pod import confinement, ends, lifecycle, planning, report
 from sandbox.pod.config import Config
 from sandbox.pod.confinement import Policy
 from sandbox.pod.leavings import Leavings
+from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.paths import log_path
 from sandbox.pod.podmon import Stage
-from sandbox.pod.sandbox import LogTarget, PodSandbox, SandboxContainer
+from sandbox.pod.sandbox import PodSandbox
+from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.state import ContainerState, Hindrance, Instance, PodState
 from sandbox.pod.store import Store
+from sandbox.pod.streams import LogTarget
 from sandbox.pod.tasks import Interrupted, Tasks, unless
 
 
@@ -34,6 +37,7 @@ class Surroundings:
 
     store: Store
     config: Config
+    networks: Networks
     warn: Callable[[str], None]
 
     @property
@@ -104,7 +108,9 @@ class Instances:
             asked,
             store.directory(record.uid),
             store.images,
-            store.claims,
+            ips=self._book.state.pod_ips,
+            claims=store.claims,
+            means=store.slices.means,
             held=self._around.policy.held,
             system_calls=system_calls,
         )

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sandbox.errors import KernelError, NotFound, SandboxError, WrongState
-from sandbox.linux import native, ops
+from sandbox.linux import mounts, native, ops
 from sandbox.pod import wire
 from sandbox.pod.container import ExecSpec, compile_exec
 from sandbox.pod.privileges import Privileges
@@ -42,6 +42,7 @@ class Target:
     tty: bool
     stdin: bool
     privileges: Privileges
+    oom_score_adj: int | None = None
 
 
 class _Client:
@@ -246,7 +247,7 @@ def execute(
         its: tuple[int | None, int, int] | None = None
         if size is None:
             ours, its = _pipes(stdin is not None, undo)
-        listed = compile_exec(spec, privileges, init=init, stdio=its, size=size or (0, 0))
+        listed = compile_exec(spec, privileges, init=init, stdio=its, size=size or (0, 0), proc=mounts.open_proc(undo))
         _send_spec(client, ops.encode(listed, cgroup_of=number))
         pidfd, terminal = _joined(client, listed)
         keep.pop_all()

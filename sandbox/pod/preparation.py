@@ -9,7 +9,8 @@ from pathlib import Path, PurePath
 
 from sandbox.linux import devices, mounts
 from sandbox.pod import setting
-from sandbox.pod.container import DEVICES, ContainerSpec, Prepared
+from sandbox.pod.container import ContainerSpec, Prepared
+from sandbox.pod.ground import DEVICES
 from sandbox.pod.memory import MemoryMount
 from sandbox.pod.setting import Setting
 from sandbox.pod.streams import Streams
@@ -38,6 +39,7 @@ def prepare(spec: ContainerSpec, directory: Path, streams: Streams, reaper: int 
         streams.stderr,
         stdin=streams.stdin,
         reaper=reaper,
+        proc=mounts.open_proc(fds),
         devices=_devices(fds) if spec.privileged else None,
     )
 

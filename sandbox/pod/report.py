@@ -37,6 +37,7 @@ def status(
         deletion_timestamp=deletion.requested + timedelta(seconds=deletion.grace) if deletion else None,
         deletion_grace_period_seconds=deletion.grace if deletion else None,
         start_time=state.started_at,
+        pod_ips=state.pod_ips,
         sandbox_ready=state.sandbox,
         events=state.events,
         unschedulable=_unschedulable(state),

@@ -7,144 +7,33 @@ the pod but its directory, which belongs to the caller.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import os
 import re
 import secrets
 import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 
-from cgroups import Cgroup, NoSuchCgroup
-from sandbox.errors import SandboxError, WrongState
-from sandbox.linux import mounts, native
-from sandbox.pod import setting, wire
-from sandbox.pod.container import (
-    POD_ROOTFS,
-    PRIVATE,
-    ContainerSpec,
-    ExecSpec,
-    Sharing,
-    compile_container,
-    compile_exec,
-    compile_pod,
-    compile_reaper,
-)
+from cgroups import Cgroup
+from sandbox.errors import WrongState
+from sandbox.linux import host, mounts, native
+from sandbox.pod import wire
+from sandbox.pod.container import ContainerSpec, ExecSpec, compile_container, compile_exec, placed
+from sandbox.pod.ground import POD_ROOTFS, PODMON_OOM_SCORE_ADJ, PRIVATE, Sharing, compile_pod, compile_reaper
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.memory import NOTHING, Held
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.preparation import prepare
 from sandbox.pod.privileges import Privileges
-from sandbox.pod.setting import Setting
+from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.streams import LogTarget, open_streams, passable
-from sandbox.status import ExitStatus
-
-__all__ = ["RECORDS", "LogTarget", "PodSandbox", "SandboxContainer"]
 
 RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
 STALL_TIMEOUT = 10.0  # seconds in which an attached client must take something of what waits for it
 POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories, and one a memory volume
 POD_ROOT_INODES = 17
 REAPER = 1  # podmon's number for the reaper of a pid namespace that containers share
-
-
-class SandboxContainer:
-    """One container of a sandbox: created (waiting at its gate), running, or ended.
-
-    `number` is podmon's name for it, `id` (64 hex digits) everybody else's.
-    """
-
-    def __init__(self, name: str, directory: Path, child: Child, podmon: Podmon, scope: Cgroup) -> None:
-        """`directory` is its own on disk, and called by its id."""
-        self.name = name
-        self.id = directory.name
-        self.scope = scope
-        self._directory = directory
-        self._child = child
-        self._podmon = podmon
-
-    @property
-    def number(self) -> int:
-        return self._child.number
-
-    @property
-    def stage(self) -> Stage:
-        return self._child.stage
-
-    @property
-    def pid(self) -> int | None:
-        """The process number of the first process on the host; None once it has ended."""
-        return self._child.pid
-
-    @property
-    def pidfd(self) -> int | None:
-        return self._child.pidfd
-
-    @property
-    def started(self) -> datetime | None:
-        """When its program began to run."""
-        return self._child.started
-
-    @property
-    def exit(self) -> ExitStatus | None:
-        """How it ended, once it has, unless its program could not be started: then `failure` says why."""
-        return self._child.exit
-
-    @property
-    def failure(self) -> SandboxError | None:
-        return self._child.failure
-
-    @functools.cached_property
-    def setting(self) -> Setting:
-        """What its program started with: what joins it is to have the same."""
-        return setting.kept(self._directory)
-
-    async def forget(self) -> None:
-        """Have podmon drop what it keeps of it; it has ended."""
-        await self._podmon.forget(self._child)
-
-    async def start(self) -> None:
-        """Run the program.  Raises SpawnError where the kernel will not (a missing command, …).
-
-        Also where whoever made the container died before it was created: the gate START opens those before it.
-        """
-        if not Stage.SPAWNED <= self.stage <= Stage.CREATED:
-            raise WrongState(
-                f"container {self.name} is {self.stage.name.lower()}", current=self.stage.name.lower(), wanted="created"
-            )
-        await self._podmon.open_gate(self._child, "START")
-        await self._child.until(Stage.RUNNING)
-
-    async def wait(self) -> ExitStatus:
-        """Wait for the end of the first process.  Raises SpawnError where it never ran."""
-        await self._child.until(Stage.ENDED)
-        if self._child.exit is None:
-            raise WrongState(f"container {self.name} has no exit status", current="setup", wanted="ended")
-        return self._child.exit
-
-    async def ended(self) -> None:
-        """Wait for the end, whatever it is."""
-        await self._child.ended()
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the first process; one that has ended is no error."""
-        self._child.signal(number)
-
-    def kill(self) -> None:
-        """SIGKILL every process of the container, in whatever pid namespace.  Idempotent."""
-        with contextlib.suppress(NoSuchCgroup):
-            self.scope.kill()
-
-    def kill_rest(self) -> None:
-        """SIGKILL what the first process left behind when it ended.  Idempotent.
-
-        There can be any only where that was not the first of its pid namespace, with which the kernel kills all others.
-        """
-        if self.stage is Stage.ENDED:
-            self.kill()
 
 
 class PodSandbox:
@@ -232,7 +121,14 @@ class PodSandbox:
                 fds.callback(os.close, shm)
             await self._podmon.setup(
                 compile_pod(
-                    hostname=hostname, root=root, at=str(self.directory), sharing=self.sharing, shm=shm, memory=memory
+                    hostname=hostname,
+                    root=root,
+                    at=str(self.directory),
+                    sharing=self.sharing,
+                    shm=shm,
+                    memory=memory,
+                    oom_score_adj=max(PODMON_OOM_SCORE_ADJ, host.lowest_oom_score_adj()),
+                    proc=mounts.open_proc(fds),
                 ),
                 listener=listener.fileno(),
                 records=directory,
@@ -281,7 +177,7 @@ class PodSandbox:
 
     @property
     def pidfd(self) -> int:
-        """podmon's pidfd, which stays the sandbox's."""
+        """podmon's, as long as the sandbox is there: it names the namespaces whatever becomes of the number."""
         return self._podmon.pidfd
 
     @property
@@ -310,6 +206,7 @@ class PodSandbox:
             raise ValueError(f"not the id of a container: {identity!r}")
         scope = self._slice.create_child(f"{identity}.scope")
         try:
+            scope.apply(*spec.limits)
             child = await self._spawn(identity, scope, spec, (stdout, stderr), log)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             scope.remove_tree()
@@ -330,7 +227,7 @@ class PodSandbox:
             prepared = prepare(spec, layer, streams, self._reaper(), fds)
             cgroup = fds.enter_context(scope.fd())
             child = await self._podmon.spawn(
-                compile_container(spec, prepared, self.sharing),
+                compile_container(placed(spec, host.own_oom_score_adj()), prepared, self.sharing),
                 clone_flags=self.sharing.of_container,
                 cgroup=cgroup,
                 record=identity,
@@ -340,7 +237,7 @@ class PodSandbox:
             await self._podmon.open_gate(child, "PREPARE")  # nothing to prepare from outside yet
             await child.until(Stage.CREATED)
         if child.stage is Stage.ENDED:
-            raise WrongState("the container was killed while it was made", current="ended", wanted="created")
+            raise wire.killed_while_made(oom_killed=bool(child.exit and child.exit.oom_killed))
         return child
 
     async def execute(
@@ -362,8 +259,15 @@ class PodSandbox:
             current = container.stage.name.lower()
             raise WrongState(f"container {container.name} is {current}", current=current, wanted="running")
         given = None if stdio is None else (passable(stdio[0]), passable(stdio[1]), passable(stdio[2]))
-        ops = compile_exec(spec, privileges or container.setting.privileges, init=init, stdio=given)
-        child = await self._podmon.execute(ops, cgroup_of=container.number)
+        with ExitStack() as fds:
+            listed = compile_exec(
+                placed(spec, host.own_oom_score_adj()),
+                privileges or container.setting.privileges,
+                init=init,
+                stdio=given,
+                proc=mounts.open_proc(fds),
+            )
+            child = await self._podmon.execute(listed, cgroup_of=container.number)
         try:
             async with asyncio.timeout(wire.JOIN_TIMEOUT):
                 await child.until(Stage.RUNNING)

@@ -131,6 +131,7 @@ class PodState:
     sandbox: bool = False  # one was made, and not yet removed
     sandboxes: int = 0  # how many were made
     started_at: datetime | None = None
+    pod_ips: tuple[str, ...] = ()  # of its newest sandbox, the first family first
     deletion: Deletion | None = None
     events: tuple[Event, ...] = ()
     kill_at: datetime | None = None  # of this engine: TERM has been sent, KILL comes then

@@ -25,6 +25,10 @@ class Tasks:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def done(self) -> None:
+        """Wait for their ends."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def end(self) -> None:
         """Cancel them all and wait for their end."""
         tasks = list(self._tasks)

@@ -1,4 +1,4 @@
-"""The pod's volumes and the files of /etc that are the pod's, as directories and files on the host."""
+"""The pod's volumes, as directories and files on the host."""
 
 from __future__ import annotations
 
@@ -17,18 +17,6 @@ from sandbox.pod.memory import MemoryMount, MemoryVolume
 from sandbox.pod.ownership import give_to_group
 
 EMPTY_DIR_MODE = 0o777  # as kubelet makes it: any user of any container may write
-
-# The lines that kubelet writes (SEMANTICS A10); the pod's own address joins them with its network.
-HOSTS_HEAD = """\
-# Kubernetes-managed hosts file.
-127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::0\tip6-localnet
-fe00::0\tip6-mcastprefix
-fe00::1\tip6-allnodes
-fe00::2\tip6-allrouters
-"""
-HOST_NETWORK_HEAD = "# Kubernetes-managed hosts file (host network).\n"
 
 
 def check(pod: Pod) -> None:
@@ -101,37 +89,6 @@ async def give_claims_to_group(pod: Pod, claims: Claims) -> None:
         if isinstance(volume.source, ClaimVolume) and not volume.source.read_only:
             path = claims.volume(pod.namespace, volume.source.claim_name)
             await asyncio.to_thread(give_to_group, path, gid)
-
-
-def create_etc(pod: Pod, hostname: str, directory: Path) -> tuple[BindMount, ...]:
-    """Write the pod's files of /etc, where they are missing, and say where they go.
-
-    On the host's network names are looked up as on the host; a pod of its own has nobody to ask yet.
-    """
-    etc = directory / "etc"
-    etc.mkdir(exist_ok=True)
-    texts = {"hosts": _hosts(pod, hostname), "hostname": f"{hostname}\n"}
-    if pod.host_network:
-        texts["resolv.conf"] = _of_host("resolv.conf")
-    for name, text in texts.items():
-        if not (etc / name).exists():
-            fresh = etc / f".{name}.new"
-            fresh.write_text(text)
-            fresh.chmod(0o644)
-            fresh.rename(etc / name)
-    return tuple(BindMount(etc / name, f"/etc/{name}", f"the pod's {name} file") for name in texts)
-
-
-def _hosts(pod: Pod, hostname: str) -> str:
-    if not pod.host_network:
-        return f"{HOSTS_HEAD}127.0.0.1\t{hostname}\n"
-    return HOST_NETWORK_HEAD + _of_host("hosts")
-
-
-def _of_host(name: str) -> str:
-    """The text of the host's own file in /etc; empty where it has none."""
-    file = Path("/etc") / name
-    return file.read_text(errors="replace") if file.exists() else ""
 
 
 def mounts_of(pod: Pod, container: Container, paths: Mapping[str, Path]) -> tuple[BindMount | MemoryMount, ...]:

@@ -409,8 +409,8 @@ def test_a_list_is_its_items() -> None:
             '10:5: spec.containers[0].livenessProbe: field "livenessProbe" is known but not implemented yet',
         ),
         (
-            in_container("resources: {limits: {cpu: 1}}"),
-            '10:5: spec.containers[0].resources: field "resources" is known but not implemented yet',
+            in_container("resources: {claims: [{name: gpu}]}"),
+            '10:17: spec.containers[0].resources.claims: field "claims" is known but not implemented yet',
         ),
         (
             in_container("command: sh"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from sandbox.front.describe import describe
+from sandbox.manifest import load
 from sandbox.status import ContainerStatus, Phase, PodStatus, Terminated
 from tests.sandbox.front.pods import BORN, ID, NOW, ago, end, manifest, running, status, waiting
 
@@ -270,3 +272,24 @@ def test_times_are_shown_in_the_zone_asked_for() -> None:
 def test_nothing_in_a_pod_commands_the_terminal(raw: str, printed: str) -> None:
     described = shown(status(running(), annotations={"note": raw}))
     assert f"note: {printed}\n" in described
+
+
+def test_resources_are_shown_as_kubectl_shows_them() -> None:
+    asked = {"limits": {"cpu": "1", "memory": "64Mi"}, "requests": {"cpu": "250m"}}
+    written = manifest(containers=[{"name": "app", "image": "i", "resources": asked}])
+    (pod,) = load(json.dumps(written))
+    text = shown(replace(status(running()), pod=pod, manifest=written))
+    assert (
+        """
+    Restart Count:  0
+    Limits:
+      cpu:     1
+      memory:  64Mi
+    Requests:
+      cpu:        250m
+      memory:     64Mi
+    Environment:  <none>
+"""
+        in text
+    )
+    assert [line.split() for line in text.splitlines() if line.startswith("QoS")] == [["QoS", "Class:", "Burstable"]]

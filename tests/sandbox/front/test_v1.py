@@ -125,6 +125,19 @@ def test_the_tag_decides_the_pull_policy(image: str, policy: str) -> None:
     assert deserialized(status(running(), manifest=written)).spec.containers[0].image_pull_policy == policy
 
 
+def test_resources_are_canonical_with_the_requests_that_limits_imply() -> None:
+    limits = {"memory": "1024Mi", "cpu": 0.5}
+    written = manifest(
+        containers=[{"name": "app", "image": "i", "resources": {"limits": limits}}, {"name": "b", "image": "i"}]
+    )
+    (pod,) = load(json.dumps(written))
+    shown = to_v1(replace(status(running()), pod=pod, manifest=written), node_name="here")
+    amounts = {"cpu": "500m", "memory": "1Gi"}
+    assert [each["resources"] for each in shown["spec"]["containers"]] == [{"limits": amounts, "requests": amounts}, {}]
+    assert list(shown["spec"]["containers"][0]["resources"]["limits"]) == ["cpu", "memory"], "in the API's order"
+    assert shown["status"]["qosClass"] == "Burstable"
+
+
 def test_what_the_manifest_says_is_kept_as_it_was_written() -> None:
     said = {"name": "app", "image": "i", "command": ["a", ""], "imagePullPolicy": "Never", "env": [{"name": "E"}]}
     written = manifest(containers=[said], nodeSelector={"disk": ""}, terminationGracePeriodSeconds=30.0)

@@ -29,6 +29,7 @@ from sandbox.linux.ops import (
     Mknod,
     Mount,
     NoNewPrivs,
+    OomScoreAdj,
     Op,
     Open,
     Own,
@@ -124,6 +125,11 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
         {"kind": "OPEN", "s1": "/dev/null", "a": os.O_RDWR, "b": 2},
     ),
     (Fd(73, 1, "the stdout pipe"), "make the stdout pipe fd 1", {"kind": "FD", "fd": 73, "b": 1}),
+    (
+        OomScoreAdj(74, -998),
+        "set oom_score_adj to -998",
+        {"kind": "WRITE", "fd": 74, "s1": "self/oom_score_adj", "s2": "-998"},
+    ),
     (Umask(0o22), "set the umask to 0022", {"kind": "UMASK", "a": 0o22}),
     (Own(1000), "make fds 0 to 2 those of uid 1000", {"kind": "OWN", "a": 1000}),
     (

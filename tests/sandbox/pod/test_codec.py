@@ -28,7 +28,7 @@ from sandbox.errors import (
 from sandbox.model import PersistentVolumeClaim, Pod
 from sandbox.pod import codec
 from sandbox.pod.state import BackOff, ContainerState, Deletion, Instance, PodRecord, PodState
-from sandbox.quantity import Quantity, parse
+from sandbox.quantity import Format, Quantity
 from sandbox.status import ClaimStatus, ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
 from tests.sandbox.pod.values import MOMENTS, NOON, a_pod, a_record, a_state, ended, running
 
@@ -48,7 +48,8 @@ def drawn(kind: type[Any]) -> st.SearchStrategy[Any]:
 @pytest.fixture(scope="module", autouse=True)
 def _strategies() -> None:
     st.register_type_strategy(datetime, MOMENTS)
-    st.register_type_strategy(Quantity, st.sampled_from(["0", "500m", "1.5Ki", "1Gi", "1e3"]).map(parse))
+    numbers = st.decimals(allow_nan=False, allow_infinity=False)
+    st.register_type_strategy(Quantity, st.builds(Quantity, numbers, st.sampled_from(Format)))
     st.register_type_strategy(BackOff, st.builds(BackOff, seconds=FINITE, decided=MOMENTS))
     st.register_type_strategy(
         PodStatus,
@@ -217,3 +218,9 @@ def test_any_other_error_arrives_with_its_words(error: SandboxError | OSError, m
     assert type(arrived) is SandboxError
     assert arrived.message.startswith(message)
     assert arrived.hint == getattr(error, "hint", None)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "sNaN", "1Gi", "", 5, 0.5, True, None, []])
+def test_an_amount_is_a_finite_number_in_a_string(value: object) -> None:
+    with pytest.raises(ValueError, match="not a Quantity"):
+        codec.decode(Quantity, {"value": value})

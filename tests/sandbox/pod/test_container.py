@@ -17,6 +17,7 @@ from sandbox.linux.ops import (
     Mask,
     Mount,
     NoNewPrivs,
+    OomScoreAdj,
     Op,
     Own,
     Pivot,
@@ -27,17 +28,9 @@ from sandbox.linux.ops import (
     Symlink,
     Unshare,
 )
-from sandbox.pod.container import (
-    BindMount,
-    ContainerSpec,
-    ExecSpec,
-    Prepared,
-    Sharing,
-    compile_container,
-    compile_exec,
-    compile_pod,
-)
-from sandbox.pod.privileges import Privileges
+from sandbox.pod.container import BindMount, ContainerSpec, ExecSpec, Prepared, compile_container, compile_exec, placed
+from sandbox.pod.ground import Sharing, compile_pod
+from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges
 
 SPEC = ContainerSpec(argv=("app", "-x"), rootfs=Path("/image"), env={"A": "1"}, cwd="/work")
 
@@ -169,3 +162,19 @@ def test_a_pods_own_list_cuts_propagation_before_it_mounts_anything() -> None:
 
 def test_the_program_and_its_environment_end_the_list() -> None:
     assert compiled()[-1] == Exec(("app", "-x"), ("A=1",))
+
+
+def test_a_place_in_the_oom_killers_queue_is_taken_before_anything_else_can_be_done() -> None:
+    """Podmon's own is the last to go: nothing of a container's is to have it any longer than it must."""
+    spec = replace(SPEC, oom_score_adj=1000)
+    ops = compile_container(spec, Prepared(rootfs=10, mounts=(), stdout=11, stderr=12, proc=13))
+    assert place(ops, OomScoreAdj) < place(ops, Gate)
+    assert OomScoreAdj(13, 1000) in ops
+    joining = compile_exec(ExecSpec(("app",), oom_score_adj=-997), DEFAULT_PRIVILEGES, init=5, stdio=None, proc=6)
+    assert joining[0] == OomScoreAdj(6, -997)
+    assert compile_pod(hostname="web", root=5, at="/", oom_score_adj=-998, proc=7)[0] == OomScoreAdj(7, -998)
+
+
+def test_who_asks_for_no_place_in_it_has_the_callers() -> None:
+    assert placed(SPEC, 5).oom_score_adj == 5
+    assert placed(replace(SPEC, oom_score_adj=0), 5).oom_score_adj == 0

@@ -101,7 +101,7 @@ MAKE = """
 import asyncio, json, sys
 from pathlib import Path
 from cgroups import Cgroup
-from sandbox.pod.container import Sharing
+from sandbox.pod.ground import Sharing
 from tests.sandbox.pod.test_sandbox import Lab
 
 async def main():

@@ -12,7 +12,8 @@ from sandbox.linux import native
 from sandbox.linux.ops import Attach, Bind, Mount, Op, Pivot, Private, Root, SetNs, Unshare
 from sandbox.model import EmptyDir, HostPath, Medium, Pod, PodSecurityContext, Volume
 from sandbox.pod import volumes
-from sandbox.pod.container import BindMount, ContainerSpec, Prepared, compile_container, compile_pod
+from sandbox.pod.container import BindMount, ContainerSpec, Prepared, compile_container
+from sandbox.pod.ground import compile_pod
 from sandbox.pod.memory import Held, MemoryMount, MemoryVolume
 from sandbox.quantity import parse
 

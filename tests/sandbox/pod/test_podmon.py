@@ -49,7 +49,8 @@ from sandbox.linux.ops import (
     encode_setup,
 )
 from sandbox.pod import wire as wire_module
-from sandbox.pod.container import DEFAULT_PATH, POD_ROOTFS, ContainerSpec, compile_pod
+from sandbox.pod.container import DEFAULT_PATH, ContainerSpec
+from sandbox.pod.ground import POD_ROOTFS, compile_pod
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.sandbox import PodSandbox
 from tests import bpf

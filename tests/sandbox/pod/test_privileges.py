@@ -11,7 +11,7 @@ import pytest
 from sandbox import capabilities
 from sandbox.errors import SpawnError
 from sandbox.linux.ops import Caps, Exec, Fork, Ids, NoNewPrivs, Op, Ready, Seccomp, Signals
-from sandbox.pod.container import PRIVATE, Sharing
+from sandbox.pod.ground import PRIVATE, Sharing
 from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges, compile_program
 from tests import bpf
 from tests.sandbox.pod.test_sandbox import Lab, bounded, output_of

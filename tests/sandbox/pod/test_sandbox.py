@@ -23,10 +23,13 @@ from cgroups import Cgroup
 from sandbox.errors import KernelError, NotFound, SandboxError, SpawnError, WrongState
 from sandbox.linux import native
 from sandbox.pod import wire
-from sandbox.pod.container import DEFAULT_PATH, PRIVATE, ContainerSpec, ExecSpec, Sharing
+from sandbox.pod.container import DEFAULT_PATH, ContainerSpec, ExecSpec
+from sandbox.pod.ground import PRIVATE, Sharing
 from sandbox.pod.podmon import Child, Podmon, Stage, readable
 from sandbox.pod.privileges import Privileges
-from sandbox.pod.sandbox import RECORDS, LogTarget, PodSandbox, SandboxContainer
+from sandbox.pod.sandbox import RECORDS, PodSandbox
+from sandbox.pod.sandbox_container import SandboxContainer
+from sandbox.pod.streams import LogTarget
 
 pytestmark = pytest.mark.root
 
@@ -557,7 +560,7 @@ import asyncio, sys
 from pathlib import Path
 from cgroups import Cgroup
 from sandbox.pod.container import BindMount, ContainerSpec
-from sandbox.pod.sandbox import LogTarget
+from sandbox.pod.streams import LogTarget
 from tests.sandbox.pod.test_sandbox import ENV, Lab, output_of
 
 async def main():

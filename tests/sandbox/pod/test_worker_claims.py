@@ -10,8 +10,6 @@ import pytest
 
 from sandbox.model import ClaimVolume, RestartPolicy, Volume
 from sandbox.pod import worker as module
-from sandbox.pod.config import Config
-from sandbox.pod.instances import Surroundings
 from sandbox.pod.state import Deletion, PodState, new_state
 from sandbox.pod.worker import Worker
 from sandbox.status import Phase
@@ -40,7 +38,7 @@ def worker_of(world: World, policy: RestartPolicy = RestartPolicy.NEVER, state: 
 def next_worker(world: World, policy: RestartPolicy = RestartPolicy.NEVER) -> Worker:
     ((record, state),) = world.store.load()
     pod = a_pod(policy=policy, volumes=(Volume("v", ClaimVolume("data")),))
-    return Worker(record, pod, state, Surroundings(world.store, Config("here"), world.warnings.append))
+    return Worker(record, pod, state, world.around)
 
 
 def users(world: World) -> list[tuple[str, ...]]:

@@ -11,7 +11,8 @@ from sandbox import capabilities
 from sandbox.linux import native
 from sandbox.linux.ops import Seccomp
 from sandbox.linux.seccomp import compile_profile, default_profile, parse
-from sandbox.pod.container import PRIVATE, BindMount, Sharing
+from sandbox.pod.container import BindMount
+from sandbox.pod.ground import PRIVATE, Sharing
 from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges
 from tests.sandbox.pod.test_sandbox import Lab, bounded, output_of
 
@@ -55,7 +56,7 @@ def ask(lab: Lab, probe: Path, *questions: tuple[str, Privileges], sharing: Shar
                 code = (await container.wait()).code
                 found.append((code, [text for _, _, text in lab.log(f"{name}.log")]))
                 sleeper = await lab.run(box, "exec sleep 600", f"sleeper{index}", mounts=mounts, privileges=privileges)
-                code, text = await output_of(box, sleeper, "sh", "-c", script, privileges=privileges)
+                code, text = await output_of(box, sleeper, "sh", "-c", script)
                 assert (code, text.splitlines()) == found[-1]
 
     bounded(test)
