@@ -1,4 +1,6 @@
-"""From a pod's security contexts to what a container's program is and may do.  What is asked for, and not what is.
+"""From a pod's security contexts to what a container's program is and may do.
+
+Nothing is asked of the machine but the seccomp profiles of its administrator.
 
 A field of the container's context comes before the pod's (as kubelet's DetermineEffectiveSecurityContext has it).
 """

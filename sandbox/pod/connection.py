@@ -20,7 +20,7 @@ from sandbox.errors import NotFound, SandboxError
 from sandbox.pod import codec
 from sandbox.pod.paths import LOG_FILE, make_root, socket_path, starting
 
-PROTOCOL = 1
+PROTOCOL = 2
 PATIENCE = 10.0  # seconds in which a running engine is to say that it is there
 MAX_LINE = 64 << 20  # bytes; a request holds manifests, of which each may have 3 MiB
 BLOCK = 1 << 16
@@ -49,7 +49,8 @@ class Connection:
             hello = self._hello()
             if hello.get("engine") != PROTOCOL:
                 raise SandboxError(
-                    f"the engine of {path.parent} is of another version of seedpod", hint="`seedpod agent stop` ends it"
+                    f"the engine of {path.parent} is of another version of seedpod",
+                    hint=f"end its process (its pods run on): its number is in {path.parent}/agent.pid",
                 )
         except (TimeoutError, BlockingIOError):
             self.socket.close()

@@ -4,7 +4,7 @@ A line of JSON each.  The server says first who it is; then the client asks, one
 or a stream of them for `watch`:
 
     server                                          client
-    {"engine": 1, "pid": …, "nodeName": …}
+    {"engine": 2, "pid": …, "nodeName": …}
                                                     {"verb": "create", "pods": […], "claims": […]}
     {"answer": …}  or  {"error": …, "message": …}
                                                     {"verb": "watch", "uids": […]}
