@@ -11,6 +11,7 @@ packages=(
 	python3-dev     # the extension
 	python3-venv    # .venv
 	libcap-dev      # python-prctl is built from source
+	libseccomp-dev  # seccomp filters are built with it
 	busybox-static  # localhost/busybox is made of it
 	e2fsprogs       # a test makes a file immutable with chattr
 	mount           # tests mount a tmpfs

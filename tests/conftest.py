@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import cgroups
@@ -21,10 +22,17 @@ from tests.runner import Seedpod
 
 HERE = Path(__file__).parent
 
+# How long an example takes says how busy the machine is, and nothing else.
+hypothesis.settings.register_profile("seedpod", deadline=None)
+hypothesis.settings.load_profile("seedpod")
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root")
+    for marker in item.iter_markers("controllers"):
+        for reason in filter(None, map(cgroups.detect().why_not, marker.args)):
+            pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

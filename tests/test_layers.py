@@ -17,7 +17,7 @@ LAYERS = (
     ("sandbox.pod",),
     ("sandbox.linux",),
     ("sandbox.manifest", "sandbox.expand"),
-    ("sandbox.model", "sandbox.quantity", "sandbox.status", "sandbox.errors"),
+    ("sandbox.model", "sandbox.capabilities", "sandbox.quantity", "sandbox.status", "sandbox.errors"),
 )
 BESIDE = ("cgroups", "rootfs")  # import nothing of ours
 
@@ -58,8 +58,9 @@ def test_imports_go_one_way(path: Path) -> None:
 
 DOORS = {
     "sandbox.linux._native": {"sandbox.linux.native"},
+    "sandbox.linux._libseccomp": {"sandbox.linux.seccomp.filter"},
     "pyroute2": {"sandbox.linux.network_rtnl"},
-    "prctl": {"sandbox.linux.host"},
+    "prctl": {"sandbox.linux.privileges"},
     "yaml": {"sandbox.manifest.tree", "sandbox.front.encode"},
     "argparse": {"sandbox.front.arguments"},
     "inotify_simple": {"sandbox.pod.logs"},

@@ -1,5 +1,5 @@
-"""The kinds of field a manifest is made of, as small values that read a tree: Text, Whole, Flag, Choice, TextMap,
-ListOf, Tree, Record.
+"""The kinds of field a manifest is made of, as small values that read a tree: Text, Whole, Amount, Flag, Choice,
+TextMap, ListOf, Tree, Record.
 
 A manifest's tables (sandbox.manifest.pod) are built from these and say nothing about reading.  What is wrong goes to
 the report, and reading goes on with the next sibling, so that every finding of a manifest is there at once.  Where no
@@ -21,6 +21,7 @@ from sandbox.manifest import wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.rules import Rule, storable
 from sandbox.manifest.tree import Node
+from sandbox.quantity import Quantity, parse
 
 T = TypeVar("T")
 
@@ -117,6 +118,30 @@ class Whole(Type[int]):
             at.refuse(wording.invalid(at.node.written, f"must be greater than or equal to {self._minimum}"))
             raise Refused
         return int(value)
+
+
+class Amount(Type[Quantity]):
+    """A quantity that keeps the rules given: a string, or a number, which Kubernetes takes by its JSON."""
+
+    called = "a quantity"
+
+    def __init__(self, *rules: Callable[[Quantity], Iterator[str]]) -> None:
+        self._rules = rules
+
+    def read(self, at: Cursor) -> Quantity:
+        if isinstance(at.node.value, bool) or not isinstance(at.node.value, str | int | float):
+            raise self.refuse_type(at)
+        text = str(at.node.value)
+        try:
+            amount = parse(text.strip())
+            reasons = [reason for rule in self._rules for reason in rule(amount)]
+        except ValueError as error:
+            reasons = [str(error)]
+        for reason in reasons:
+            at.refuse(wording.invalid(quoted(text), reason))
+        if reasons:
+            raise Refused
+        return amount
 
 
 class Port(Whole):

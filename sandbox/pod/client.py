@@ -12,13 +12,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sandbox.errors import SandboxError
 from sandbox.pod import codec
 from sandbox.pod.connection import Connection, EngineEnded, connect, connect_or_start
 from sandbox.pod.paths import LOG_FILE
-from sandbox.status import PodStatus, Terminated
+from sandbox.status import ClaimStatus, PodStatus, Terminated
 
 if TYPE_CHECKING:
     from sandbox.pod.joining import Target
@@ -38,6 +38,13 @@ def _patiently(root: Path, ask: Callable[[], T], again: Callable[[], None] = lam
             with contextlib.suppress(EngineEnded):
                 again()
     raise SandboxError(f"the engine of {root} ends again and again", hint=f"see {root / LOG_FILE}")
+
+
+class Created(NamedTuple):
+    """What came of a request: the UIDs of its pods, and of each claim whether it was created, configured, unchanged."""
+
+    uids: list[str]
+    claims: list[str]
 
 
 class Client:
@@ -77,9 +84,31 @@ class Client:
 
     def create(self, manifests: Sequence[Mapping[str, Any]]) -> list[str]:
         """Make the pods of these v1 manifests, all or none; their UIDs.  They are started after this returns."""
-        pods = [{"uid": str(uuid.uuid4()), "manifest": manifest} for manifest in manifests]
-        self._ask("create", pods=pods)
-        return [str(pod["uid"]) for pod in pods]
+        return self.create_all(manifests, ()).uids
+
+    def create_all(self, pods: Sequence[Mapping[str, Any]], claims: Sequence[Mapping[str, Any]]) -> Created:
+        """As `create`, with claims that pods may name: made, or updated where they are there."""
+        wanted = [{"uid": str(uuid.uuid4()), "manifest": manifest} for manifest in pods]
+        words = self._ask("create", pods=wanted, claims=list(claims))
+        return Created([str(pod["uid"]) for pod in wanted], words)
+
+    # ---- claims ----
+
+    def create_claim(self, manifest: Mapping[str, Any]) -> None:
+        """Make a claim of this v1 manifest.  Raises AlreadyExists."""
+        uid = str(uuid.uuid4())
+        self._ask("create_claim", uid=uid, manifest=manifest)
+
+    def claims(self) -> tuple[ClaimStatus, ...]:
+        """All claims, by namespace and name."""
+        return codec.decode(tuple[ClaimStatus, ...], self._ask("claims"))
+
+    def remove_claim(self, namespace: str, name: str) -> None:
+        """Remove a claim and its data, and wait for it.  Raises NotFound, and WrongState where a pod uses it."""
+        uid = self._ask("find_claim", namespace=namespace, name=name)
+        self._ask("remove_claim", uid=uid)
+
+    # ---- pods ----
 
     def pods(self) -> tuple[PodStatus, ...]:
         """All pods, by namespace and name."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Any
 from sandbox import manifest
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
-from sandbox.model import Pod
-from sandbox.pod import config, hostports, images, lifecycle, planning
+from sandbox.model import PersistentVolumeClaim, Pod
+from sandbox.pod import config, hostports, lifecycle, planning
+from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
 from sandbox.pod.networks import Networks
@@ -41,6 +43,10 @@ class Wanted:
     manifest: Mapping[str, Any]
 
 
+def _asked(uid: str, written: Mapping[str, Any]) -> Asked:
+    return Asked(uid, manifest.object_from_dict(written, PersistentVolumeClaim), written)
+
+
 class Engine:
     """The pods of one root directory, whose lock the caller holds."""
 
@@ -54,6 +60,7 @@ class Engine:
         self._warn = warn
         self.store = Store(root, Slices(root, self.config.cgroup_parent), warn)
         self._networks = Networks(root, self.config.pod_cidr, warn)
+        self._around = Surroundings(self.store, self.config, self._networks, warn)
         self._workers: dict[str, Worker] = {}  # by UID
         self._names: dict[tuple[str, str], Worker] = {}  # a forced deletion frees a name while the pod still ends
         self._lives: dict[str, asyncio.Task[None]] = {}  # by UID; without those whose worker has failed
@@ -63,9 +70,12 @@ class Engine:
 
     async def start(self) -> None:
         """Adopt the pods that stand on disk."""
+        self.store.claims.load()
         stored = list(self.store.load())
         await self._networks.adopt([record.uid for record, _ in stored])
         workers = [worker for record, state in stored if (worker := self._known(record, state))]
+        for worker in workers:
+            worker.keep_claims()
         adoptions = [asyncio.create_task(worker.adopt()) for worker in workers]
         if adoptions:
             await asyncio.wait(adoptions, timeout=ADOPTION_TIMEOUT)
@@ -83,10 +93,7 @@ class Engine:
         if [each.name for each in pod.containers] != [each.name for each in state.containers]:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: its state is another pod's")
             return None
-        return Worker(record, pod, state, self._around())
-
-    def _around(self) -> Surroundings:
-        return Surroundings(self.store, self.config, self._networks, self._warn)
+        return Worker(record, pod, state, self._around)
 
     def _add(self, worker: Worker, adoption: asyncio.Task[None] | None = None) -> None:
         self._workers[worker.record.uid] = worker
@@ -141,13 +148,21 @@ class Engine:
 
     # ---- requests ----
 
-    def create(self, wanted: Iterable[Wanted]) -> None:
-        """Make the pods, all or none.  Those that are there with this very UID are fine.
+    def create(self, wanted: Iterable[Wanted], claims: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+        """Make the pods and have there be the claims, all or none.  Pods that are there with this very UID are fine.
 
-        Raises ManifestError, AlreadyExists, NotFound (an image, a host path) and SandboxError before anything is made.
+        What came of each claim: "created", "configured" or "unchanged".  Raises ManifestError, AlreadyExists, NotFound
+        (an image, a host path) and SandboxError before anything is made.
         """
         fresh = [(each, manifest.from_dict(each.manifest)) for each in wanted if each.uid not in self._workers]
+        asked = [_asked(str(uuid.uuid4()), each) for each in claims]
         self._refuse(fresh)
+        words = self.store.claims.check(asked)
+        with self.store.claims.applied(asked):
+            self._create(fresh)
+        return words
+
+    def _create(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         made: list[PodRecord] = []
         try:
             for each, pod in fresh:
@@ -160,7 +175,7 @@ class Engine:
             raise
         for record, (_, pod) in zip(made, fresh, strict=True):
             state = new_state(tuple(container.name for container in pod.containers))
-            self._add(Worker(record, pod, state, self._around()))
+            self._add(Worker(record, pod, state, self._around))
 
     def _refuse(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         """Refuse all of them where one cannot be made."""
@@ -172,9 +187,17 @@ class Engine:
             if (pod.namespace, pod.name) in taken:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
-            planning.check(pod, self.store.images)
+            planning.check(
+                pod, self.store.images, self.store.slices.why_not, self.config.pod_pids_limit, self._around.policy
+            )
             self._networks.refuse(pod, held)
             held.append((f"pod {pod.namespace}/{pod.name}", hostports.asked(pod)))
+
+    def create_claim(self, uid: str, written: Mapping[str, Any]) -> None:
+        """Make one claim; one that is there with this very UID is fine.  Raises AlreadyExists, SandboxError."""
+        if not is_uid(uid):
+            raise SandboxError(f"not a UID: {quoted(uid)}")
+        self.store.claims.create(_asked(uid, written))
 
     def find(self, namespace: str, name: str) -> Worker:
         """The pod of this name.  Raises NotFound."""
@@ -222,12 +245,13 @@ class Engine:
         made = worker.instance(container)
         if made is None or made.stage is not Stage.RUNNING:
             raise WrongState(f"container {quoted(container)} is not running", current="waiting", wanted="running")
-        image = images.find(asked.image, self.store.images)
         return Target(
             directory=self.store.sandbox_directory(worker.record.uid),
             number=made.number,
-            env=planning.container_env(worker.pod, asked, image),
-            cwd=asked.working_dir or image.cwd,
+            env=made.setting.env,
+            cwd=made.setting.cwd,
             tty=asked.tty,
             stdin=asked.stdin,
+            oom_score_adj=planning.oom_score_adj(worker.pod, asked),
+            privileges=made.setting.privileges,
         )

@@ -21,9 +21,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from sandbox.errors import KernelError, NotFound, SandboxError, WrongState
-from sandbox.linux import native, ops
+from sandbox.linux import mounts, native, ops
 from sandbox.pod import wire
 from sandbox.pod.container import ExecSpec, compile_exec
+from sandbox.pod.privileges import Privileges
 from sandbox.pod.streams import pipe
 
 _ONLY = 1  # the id of the one child, or the serial of the one request, of a connection
@@ -40,6 +41,8 @@ class Target:
     cwd: str
     tty: bool
     stdin: bool
+    privileges: Privileges
+    oom_score_adj: int | None = None
 
 
 class _Client:
@@ -222,16 +225,18 @@ def execute(
     directory: Path,
     number: int,
     spec: ExecSpec,
+    privileges: Privileges,
     *,
     stdin: int | None,
     stdout: int,
     stderr: int,
     size: tuple[int, int] | None = None,
 ) -> Program:
-    """Run a program in the pod's container `number`; the fds, which stay the caller's, are relayed by `Program.wait`.
+    """Run a program in the pod's container `number`, with that one's `privileges`.
 
-    With a `size` (rows, columns) it gets a terminal, and nothing goes to `stderr`.  Returns once it runs.  Raises
-    NotFound, WrongState, SpawnError where it cannot be run, or KernelError where it was stopped on its way for 30 s.
+    The fds, which stay the caller's, are relayed by `Program.wait`.  With a `size` (rows, columns) it gets a terminal,
+    and nothing goes to `stderr`.  Returns once it runs.  Raises NotFound, WrongState, SpawnError where it cannot be
+    run, or KernelError where it was stopped on its way for 30 s.
     """
     with ExitStack() as undo:
         init = _pidfd_of(directory, number)
@@ -242,7 +247,7 @@ def execute(
         its: tuple[int | None, int, int] | None = None
         if size is None:
             ours, its = _pipes(stdin is not None, undo)
-        listed = compile_exec(spec, init=init, stdio=its, size=size or (0, 0))
+        listed = compile_exec(spec, privileges, init=init, stdio=its, size=size or (0, 0), proc=mounts.open_proc(undo))
         _send_spec(client, ops.encode(listed, cgroup_of=number))
         pidfd, terminal = _joined(client, listed)
         keep.pop_all()

@@ -33,7 +33,7 @@ def socket_path(root: Path) -> Path:
 def make_root(root: Path) -> None:
     """Make the directories of a root where they are missing.  Raises KernelError."""
     try:
-        for path in (root, root / "pods", root / "logs", root / "images"):
+        for path in (root, root / "pods", root / "logs", root / "images", root / "claims"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise KernelError(error.errno or 0, step="make the root directory", filename=str(error.filename)) from error

@@ -5,7 +5,7 @@ or a stream of them for `watch`:
 
     server                                          client
     {"engine": 1, "pid": …, "nodeName": …}
-                                                    {"verb": "create", "pods": […]}
+                                                    {"verb": "create", "pods": […], "claims": […]}
     {"answer": …}  or  {"error": …, "message": …}
                                                     {"verb": "watch", "uids": […]}
     {"answer": [status or null, …]}   with each change, until all are gone
@@ -27,7 +27,9 @@ from typing import Any
 
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
+from sandbox.linux import privileges
 from sandbox.pod import codec
+from sandbox.pod.claim_files import remove_tree
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
 from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path
@@ -47,10 +49,14 @@ class Server:
         self._connections: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()  # something has changed in how busy we are
         self._verbs: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "claims": self._claims,
             "create": self._create,
+            "create_claim": self._create_claim,
             "delete": self._delete,
             "find": self._find,
+            "find_claim": self._find_claim,
             "pods": self._pods,
+            "remove_claim": self._remove_claim,
             "target": self._target,
         }
 
@@ -102,7 +108,8 @@ class Server:
                 await _send(writer, {"answer": None})
                 self.stopping.set()
             else:
-                await _send(writer, {"answer": self._verbs[request["verb"]](request)})
+                answer = self._verbs[request["verb"]](request)
+                await _send(writer, {"answer": await answer if asyncio.iscoroutine(answer) else answer})
         except (SandboxError, CgroupError, OSError) as error:
             await _send(writer, codec.encode_error(error))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -115,9 +122,11 @@ class Server:
 
     # ---- verbs ----
 
-    def _create(self, request: Mapping[str, Any]) -> None:
-        self._engine.create([Wanted(each["uid"], each["manifest"]) for each in request["pods"]])
+    def _create(self, request: Mapping[str, Any]) -> list[str]:
+        pods = [Wanted(each["uid"], each["manifest"]) for each in request["pods"]]
+        words = self._engine.create(pods, request.get("claims", ()))
         self._quiet.set()
+        return words
 
     def _delete(self, request: Mapping[str, Any]) -> None:
         options = {name: bool(request.get(name)) for name in ("force", "hold", "at_once")}
@@ -134,6 +143,20 @@ class Server:
 
     def _target(self, request: Mapping[str, Any]) -> Any:
         return codec.encode(self._engine.target(request["namespace"], request["name"], request["container"]))
+
+    def _create_claim(self, request: Mapping[str, Any]) -> None:
+        self._engine.create_claim(request["uid"], request["manifest"])
+
+    def _find_claim(self, request: Mapping[str, Any]) -> str:
+        return self._engine.store.claims.find(request["namespace"], request["name"])
+
+    def _claims(self, _: Mapping[str, Any]) -> Any:
+        return codec.encode(self._engine.store.claims.statuses())
+
+    async def _remove_claim(self, request: Mapping[str, Any]) -> None:
+        left = self._engine.store.claims.remove(request["uid"])
+        if left is not None:
+            await asyncio.to_thread(remove_tree, left)  # as long as it takes: its owner waits for the space
 
     async def _stop(self, request: Mapping[str, Any]) -> None:
         if not request.get("now"):
@@ -191,6 +214,7 @@ async def serve(
     another engine owns the root.
     """
     asyncio.get_running_loop().set_exception_handler(lambda _, context: warn(_told(context)))
+    privileges.name_thread("seedpod:engine")
     make_root(root)
     path = socket_path(root)
     lock = await _locked(root)

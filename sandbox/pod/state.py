@@ -50,10 +50,21 @@ class BackOff:
 
 
 @dataclass(frozen=True)
+class Hindrance:
+    """Why the container's next instance cannot be made: kubelet's reason and words, and when that was found last."""
+
+    reason: str  # CreateContainerConfigError, …
+    message: str
+    at: datetime
+    hint: str = ""
+
+
+@dataclass(frozen=True)
 class ContainerState:
     """A container's newest instance, the end of the one before it, and its crash back-off.
 
-    `attempts` is how many instances were begun; one that never came to be is not counted.
+    `attempts` is how many instances were begun; one that never came to be is not counted.  `waiting` is why the next
+    one was not, where it was tried.
     """
 
     name: str
@@ -61,6 +72,7 @@ class ContainerState:
     last: Terminated | None = None
     back_off: BackOff | None = None
     attempts: int = 0
+    waiting: Hindrance | None = None
 
     @property
     def ended(self) -> Terminated | None:
@@ -83,6 +95,10 @@ class ContainerState:
     def dropped(self) -> ContainerState:
         """Without the newest instance: it never came to be, and what was before it is known as the last one."""
         return replace(self, instance=None, attempts=self.attempts - 1)
+
+    def hindered(self, hindrance: Hindrance) -> ContainerState:
+        """As it was before its next instance was tried, and could not be."""
+        return replace(self, waiting=hindrance)
 
     def started(self, at: datetime) -> ContainerState:
         assert self.instance is not None

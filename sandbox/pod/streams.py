@@ -14,7 +14,8 @@ from pathlib import Path
 
 from sandbox.errors import SandboxError
 from sandbox.linux.ops import Log, Stdin
-from sandbox.pod.container import DEVICES, ContainerSpec
+from sandbox.pod.container import ContainerSpec
+from sandbox.pod.ground import DEVICES
 
 
 @dataclass(frozen=True)

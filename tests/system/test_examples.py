@@ -45,6 +45,14 @@ def test_debug_sidecar(seedpod: Seedpod) -> None:
     assert seedpod.command("delete", "web").returncode == 0
 
 
+def test_volumes(seedpod: Seedpod) -> None:
+    for visit in (1, 2):
+        result = seedpod.command("run", str(EXAMPLES / "volumes.yaml"))
+        assert (result.returncode, result.stderr) == (0, "")
+        assert lines_of(result.stdout, "printer") == [f"visit {visit}", "the count is not for me to see"]
+    assert seedpod.command("volume", "rm", "visits").returncode == 0
+
+
 def test_no_example_is_forgotten() -> None:
     tested = {name.removeprefix("test_").replace("_", "-") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in EXAMPLES.glob("*.yaml")} <= tested

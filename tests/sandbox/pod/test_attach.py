@@ -17,9 +17,11 @@ import pytest
 from sandbox.errors import KernelError
 from sandbox.linux import native
 from sandbox.pod import sandbox as sandbox_module
-from sandbox.pod.container import PRIVATE, ContainerSpec, Sharing
+from sandbox.pod.container import ContainerSpec
+from sandbox.pod.ground import PRIVATE, Sharing
 from sandbox.pod.podmon import Podmon, Stage
-from sandbox.pod.sandbox import PodSandbox, SandboxContainer
+from sandbox.pod.sandbox import PodSandbox
+from sandbox.pod.sandbox_container import SandboxContainer
 from tests.sandbox.pod.test_sandbox import ENV, Lab, bounded, output_of
 
 pytestmark = pytest.mark.root

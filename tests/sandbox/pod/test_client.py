@@ -76,7 +76,7 @@ def test_a_pod_that_is_asked_for_twice_keeps_its_uid(tmp_path: Path) -> None:
 
     with client_of(tmp_path, ends, answers(None, heard=second)) as client:
         (uid,) = client.create([{"kind": "Pod"}])
-    assert first == second == [{"verb": "create", "pods": [{"uid": uid, "manifest": {"kind": "Pod"}}]}]
+    assert first == second == [{"verb": "create", "pods": [{"uid": uid, "manifest": {"kind": "Pod"}}], "claims": []}]
 
 
 def test_each_pod_has_a_uid_of_its_own(tmp_path: Path) -> None:  # A12

@@ -16,17 +16,19 @@ from typing import Any
 import pytest
 
 from sandbox.errors import NotFound, SandboxError, WrongState
-from sandbox.model import Pod, RestartPolicy
+from sandbox.model import Pod, Resources, RestartPolicy
 from sandbox.pod import worker as module
 from sandbox.pod.config import Config
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.passage import Note
 from sandbox.pod.paths import make_root
 from sandbox.pod.podmon import Stage
+from sandbox.pod.resources import Means, Placement
 from sandbox.pod.root_network import Attached
 from sandbox.pod.state import ContainerState, Deletion, PodState, new_state
 from sandbox.pod.store import Store
 from sandbox.pod.worker import Worker
+from sandbox.quantity import parse
 from sandbox.status import ExitStatus
 from tests.sandbox.pod.values import IDENTITY, NOON, UID, a_pod, a_record, a_state, ended, making, running
 
@@ -72,6 +74,7 @@ class FakeBox:
     def __init__(self) -> None:
         self.containers: dict[str, FakeContainer] = {}
         self.alive = True
+        self.pidfd = -1
         self.removed = self.detached = False
         self.gate = asyncio.Event()
         self.gate.set()
@@ -122,16 +125,27 @@ class FakeScope:
 
 
 class FakeSlices:
+    means = Means()
+
     def __init__(self) -> None:
         self.removed: list[str] = []
+        self.known: dict[str, Placement] = {}
+
+    def why_not(self, controller: str) -> str:
+        return f"controller {controller} is not there"
 
     def path(self, uid: str) -> Path:
         return Path("/nowhere") / uid
 
-    def create(self, uid: str) -> FakeScope:
-        return FakeScope(self.removed, uid)
+    def create(self, uid: str, placement: Placement) -> FakeScope:
+        self.keep(uid, placement)
+        return self.handle(uid)
 
-    handle = create
+    def keep(self, uid: str, placement: Placement) -> None:
+        self.known[uid] = placement
+
+    def handle(self, uid: str) -> FakeScope:
+        return FakeScope(self.removed, uid)
 
     def uids(self) -> set[str]:
         return set()
@@ -188,9 +202,12 @@ class World:
         """As the next engine has it."""
         state = self.on_disk()
         pod = a_pod(*(each.name for each in state.containers), policy=policy)
+        return Worker(a_record(), pod, state, self.around)
+
+    @property
+    def around(self) -> Surroundings:
         networks: Any = self.networks
-        around = Surroundings(self.store, Config("here"), networks, self.warnings.append)
-        return Worker(a_record(), pod, state, around)
+        return Surroundings(self.store, Config("here"), networks, self.warnings.append)
 
     def on_disk(self) -> PodState:
         ((_, state),) = self.store.load()
@@ -214,7 +231,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path)
     monkeypatch.setattr(module.PodSandbox, "create", made.create)
     monkeypatch.setattr(module.PodSandbox, "connect", made.connect)
-    monkeypatch.setattr(module.planning, "container_spec", lambda *_: None)
+    monkeypatch.setattr(module.planning, "container_spec", lambda *_, **__: None)
     return made
 
 
@@ -272,6 +289,34 @@ def test_a_pod_runs_and_is_removed_without_a_trace(world: World) -> None:
         assert worker.removed and box.removed
         assert list(world.store.load()) == []
         assert world.warnings == []
+
+    play(scene)
+
+
+def test_what_cannot_be_held_is_told_once_and_the_pod_runs(world: World) -> None:
+    async def scene() -> None:
+        worker = world.worker(new_state(("app",)))
+        asked = Resources(requests={"cpu": parse("500m")})
+        worker.pod = replace(worker.pod, containers=(replace(worker.pod.containers[0], resources=asked),))
+        async with living(worker):
+            await until(worker, is_running)
+            world.boxes[0].die()
+            await until(worker, lambda state: state.sandboxes == 2 and is_running(state))
+            said = [event for event in worker.state.events if event.reason == "RequestsNotEnforced"]
+            assert [(event.message, event.warning, event.count) for event in said] == [
+                ("Requests of cpu have no effect here: controller cpu is not there", True, 1)
+            ]
+            assert world.slices.known[UID].cpu == 500
+
+    play(scene)
+
+
+def test_the_next_engine_knows_what_the_pods_request_that_it_adopts(world: World) -> None:
+    async def scene() -> None:
+        world.store.add(a_record(), a_state())
+        worker = world.next_worker()
+        await worker.adopt()
+        assert world.slices.known == {UID: Placement()}
 
     play(scene)
 

@@ -1,0 +1,111 @@
+"""One container of a sandbox, as the process that asked its podmon for it knows it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from datetime import datetime
+from pathlib import Path
+
+from cgroups import Cgroup, NoSuchCgroup
+from sandbox.errors import SandboxError, WrongState
+from sandbox.pod import setting
+from sandbox.pod.podmon import Child, Podmon, Stage
+from sandbox.pod.setting import Setting
+from sandbox.status import ExitStatus
+
+
+class SandboxContainer:
+    """One container of a sandbox: created (waiting at its gate), running, or ended.
+
+    `number` is podmon's name for it, `id` (64 hex digits) everybody else's.
+    """
+
+    def __init__(self, name: str, directory: Path, child: Child, podmon: Podmon, scope: Cgroup) -> None:
+        """`directory` is its own on disk, and called by its id."""
+        self.name = name
+        self.id = directory.name
+        self.scope = scope
+        self._directory = directory
+        self._child = child
+        self._podmon = podmon
+
+    @property
+    def number(self) -> int:
+        return self._child.number
+
+    @property
+    def stage(self) -> Stage:
+        return self._child.stage
+
+    @property
+    def pid(self) -> int | None:
+        """The process number of the first process on the host; None once it has ended."""
+        return self._child.pid
+
+    @property
+    def pidfd(self) -> int | None:
+        return self._child.pidfd
+
+    @property
+    def started(self) -> datetime | None:
+        """When its program began to run."""
+        return self._child.started
+
+    @property
+    def exit(self) -> ExitStatus | None:
+        """How it ended, once it has, unless its program could not be started: then `failure` says why."""
+        return self._child.exit
+
+    @property
+    def failure(self) -> SandboxError | None:
+        return self._child.failure
+
+    @functools.cached_property
+    def setting(self) -> Setting:
+        """What its program started with: what joins it is to have the same."""
+        return setting.kept(self._directory)
+
+    async def forget(self) -> None:
+        """Have podmon drop what it keeps of it; it has ended."""
+        await self._podmon.forget(self._child)
+
+    async def start(self) -> None:
+        """Run the program.  Raises SpawnError where the kernel will not (a missing command, …).
+
+        Also where whoever made the container died before it was created: the gate START opens those before it.
+        """
+        if not Stage.SPAWNED <= self.stage <= Stage.CREATED:
+            raise WrongState(
+                f"container {self.name} is {self.stage.name.lower()}", current=self.stage.name.lower(), wanted="created"
+            )
+        await self._podmon.open_gate(self._child, "START")
+        await self._child.until(Stage.RUNNING)
+
+    async def wait(self) -> ExitStatus:
+        """Wait for the end of the first process.  Raises SpawnError where it never ran."""
+        await self._child.until(Stage.ENDED)
+        if self._child.exit is None:
+            raise WrongState(f"container {self.name} has no exit status", current="setup", wanted="ended")
+        return self._child.exit
+
+    async def ended(self) -> None:
+        """Wait for the end, whatever it is."""
+        await self._child.ended()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the first process; one that has ended is no error."""
+        self._child.signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL every process of the container, in whatever pid namespace.  Idempotent."""
+        with contextlib.suppress(NoSuchCgroup):
+            self.scope.kill()
+
+    def kill_rest(self) -> None:
+        """SIGKILL what the first process left behind when it ended.  Idempotent.
+
+        There can be any only where that was not the first of its pid namespace, with which the kernel kills all others.
+        """
+        if self.stage is Stage.ENDED:
+            self.kill()
