@@ -7,8 +7,11 @@ So firewalls, forwarding, prefixes in use and /etc/resolv.conf are the test's, a
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.runner import Manifest, Seedpod
@@ -115,6 +118,16 @@ class Host(Space):
 
     def serve_in_world(self, *words: str) -> None:
         self.world.start(self.probe, "serve", *words)
+
+    def until(self, holds: Callable[[], bool], seconds: float = 20) -> None:
+        """Look again with every change of the machine's network until it holds."""
+        watching = self.start("sh", "-c", "echo ok; exec ip monitor all")
+        assert watching.stdout is not None
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, "it never came to hold"
+            if select.select([watching.stdout], [], [], 0.5)[0]:
+                os.read(watching.stdout.fileno(), 65536)
 
     def traces(self) -> dict[str, str]:
         """All that pods may change of a machine."""

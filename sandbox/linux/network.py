@@ -108,7 +108,7 @@ class Links:
 
     def networks(self, *, but: str) -> list[Network]:
         """Every network that is in use, by a route or an address, up or down, but those of the link called `but`."""
-        index = next((each.index for each in self.all() if each.name == but), 0)
+        index = link_index(but) or 0
         own = set(self._rtnl.addresses(index)) if index else set()
         by_route = [each.network for each in self.routes() if each.network is not None and each.link != index]
         return by_route + [each.network for each in self._rtnl.addresses() if each not in own]
@@ -131,7 +131,7 @@ class Links:
         return Bridge(name, found.index, found.mtu)
 
     def find(self, name: str) -> Link | None:
-        return next((each for each in self.all() if each.name == name), None)
+        return self._rtnl.link(name)
 
     def _mtu(self) -> int:
         """That of the links with default routes: a pod's packets need no cutting on their way out."""
@@ -146,10 +146,6 @@ class Links:
 
     # ---- pods ----
 
-    def ports(self, bridge: Bridge) -> list[Link]:
-        """The links that are ports of the bridge."""
-        return [each for each in self._rtnl.links(bridge.index) if each.master == bridge.index]
-
     def add(self, link: PodLink, *, bridge: Bridge, pidfd: int) -> None:
         """Make the link of the pod whose podmon is behind `pidfd`; what has its name already goes first.
 
@@ -158,31 +154,38 @@ class Links:
         with inside(pidfd):
             netns = rtnl.network_namespace()
             try:
-                made = rtnl.new_veth(
-                    link.name, bridge=bridge.index, peer=POD_LINK, netns=netns, mac=link.mac, mtu=bridge.mtu
-                )
-                self._add(link, made)
+                self._make(link, bridge, netns)
+            except KernelError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+                self.delete(link.name)  # of a former sandbox, whose namespace still dies
+                self._make(link, bridge, netns)
             finally:
                 os.close(netns)
             _configure(link)
 
-    def _add(self, link: PodLink, made: rtnl.Change) -> None:
-        settled = rtnl.settle_port(link.name, link.alias, hairpin=link.hairpin)
-        try:
-            self._rtnl.change(made, settled)
-        except KernelError as error:
-            if error.errno != errno.EEXIST:
-                raise
-            self.delete(link.name)  # of a former sandbox, whose namespace still dies
-            self._rtnl.change(made, settled)
+    def _make(self, link: PodLink, bridge: Bridge, netns: int) -> None:
+        at = {"bridge": bridge.index, "netns": netns}
+        made = rtnl.new_veth(link.name, **at, peer=POD_LINK, mac=link.mac, mtu=bridge.mtu)
+        self._rtnl.change(made, _settled(link))
 
-    def is_whole(self, link: PodLink, *, bridge: Bridge, pidfd: int) -> bool:
-        """Whether the pod has its link: its end on the host a port of the bridge and up, eth0 in the pod."""
-        port = next((each for each in self.ports(bridge) if each.name == link.name), None)
-        if port is None or not port.up:
+    def repair(self, link: PodLink, *, bridge: Bridge, pidfd: int) -> bool:
+        """Make whole what is not of the pod's link; whether there was anything.
+
+        Where its end on the host is there, so is eth0: a veth has two ends.  Then connections survive the repair.
+        """
+        port = self.find(link.name)
+        if port is None:
+            self.add(link, bridge=bridge, pidfd=pidfd)
+            return True
+        if port.master == bridge.index and port.up:
             return False
-        with inside(pidfd):
-            return link_index(POD_LINK) is not None
+        self._rtnl.change(rtnl.join_bridge(link.name, bridge.index), _settled(link))
+        return True
+
+
+def _settled(link: PodLink) -> rtnl.Change:
+    return rtnl.settle_port(link.name, link.alias, hairpin=link.hairpin)
 
 
 def _configure(link: PodLink) -> None:

@@ -148,13 +148,26 @@ class Rtnl:
                 yield decoded
                 data = data[(length + 3) & ~3 :]
 
-    def links(self, master: int = 0) -> list[Link]:
-        """All links, or the ports of the bridge with the index `master`."""
+    def links(self) -> list[Link]:
         from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-        message = ifinfmsg()
-        message["attrs"] = [("IFLA_MASTER", master)] if master else []
-        return [_link(each) for each in self._dump(RTM_GETLINK, message)]
+        return [_link(each) for each in self._dump(RTM_GETLINK, ifinfmsg())]
+
+    def link(self, name: str) -> Link | None:
+        """The link of this name."""
+        message = _link_message(name)
+        message["header"]["type"], message["header"]["flags"] = RTM_GETLINK, NLM_F_REQUEST
+        message.encode()
+        self._socket.send(bytes(message.data))
+        data = self._socket.recv(1 << 16)
+        if HEADER.unpack_from(data)[1] == NLMSG_ERROR:
+            (number,) = struct.unpack_from("=i", data, HEADER.size)
+            if -number == errno.ENODEV:
+                return None
+            raise KernelError(-number, step="look at link", filename=name)
+        decoded = type(message)(data)
+        decoded.decode()
+        return _link(decoded)
 
     def addresses(self, index: int = 0) -> list[Interface]:
         """The addresses of all links, or of the one with this index."""
@@ -261,6 +274,11 @@ def new_veth(name: str, *, bridge: int, peer: str, netns: int, mac: str, mtu: in
     info = _kind("veth", [("VETH_INFO_PEER", {"attrs": other})])
     message = _link_message(name, mtu=mtu, master=bridge, linkinfo=info)
     return Change(f"make link {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, message)
+
+
+def join_bridge(name: str, bridge: int) -> Change:
+    """Make a link a port of the bridge."""
+    return Change(f"make link {name} a port", RTM_SETLINK, 0, _link_message(name, master=bridge))
 
 
 def settle_port(name: str, alias: str, *, hairpin: bool) -> Change:

@@ -112,14 +112,11 @@ class RootNetwork:
         """As `attach`, for a pod that runs: what is whole is left alone."""
         notes = self._up()
         lease = self.book.leases.get(uid)
-        if (
-            lease
-            and lease.ports == ports
-            and self._links.is_whole(self._link(uid), bridge=self._as_it_is(), pidfd=pidfd)
-        ):
-            return Attached(self._ips(uid), notes)
-        attached = self.attach(uid, ports, pidfd)
-        return Attached(attached.ips, (*notes, Note("the pod's link was made anew")))
+        if lease is None or lease.ports != ports:  # it ran before there was a network, or before its file was lost
+            return self.attach(uid, ports, pidfd)
+        if self._links.repair(self._link(uid), bridge=self._as_it_is(), pidfd=pidfd):
+            notes = (*notes, Note("the pod's link was broken, and was made whole"))
+        return Attached(self._ips(uid), notes)
 
     def detach(self, uid: str) -> str | None:
         """Take back what the pod, whose sandbox is gone, had.  Idempotent.
@@ -235,8 +232,9 @@ class RootNetwork:
         versions = [each.version for each in self._networks]
         found = passage.Surveyor(self.name, versions, listing, self.book).survey(self._links)
         accepted = tuple(dict.fromkeys((*self.book.accepted, *found.accepted)))
+        changed = found.opened != self.book.opened
         self._note(replace(self.book, opened=found.opened, accepted=accepted))
-        if self._applied is None or _table_in(listing, self.name) != self._applied:
+        if changed or self._applied is None or _table_in(listing, self.name) != self._applied:
             self._apply(found.script)
         elif found.script:
             netfilter.nft(found.script)
@@ -299,10 +297,13 @@ def held_by_others(own: str) -> list[hostports.Held]:
 
 
 def _table_in(listing: Listing, name: str) -> list[Any]:
-    """What a listing says of the root's table, but for the handles that the kernel counts."""
+    """What a listing says of the root's table, but for what the kernel counts: handles and packets."""
     said = []
     for each in listing:
         for kind, about in each.items():
             if kind != "metainfo" and about.get("family") == "inet" and about.get("table", about.get("name")) == name:
-                said.append((kind, {key: value for key, value in about.items() if key != "handle"}))
+                shown = {key: value for key, value in about.items() if key != "handle"}
+                if "expr" in shown:
+                    shown["expr"] = [part for part in shown["expr"] if "counter" not in part]
+                said.append((kind, shown))
     return said

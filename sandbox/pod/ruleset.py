@@ -69,7 +69,7 @@ def _chain(name: str, kind: str, hook: str, priority: str, rules: Sequence[str])
 def _loopback(name: str) -> list[str]:
     """With route_localnet the bridge takes packets for 127.0.0.1: answers alone, whose way back goes by our own NAT,
     and those are not addressed to it yet (as CVE-2020-8558)."""
-    return [f'iifname "{name}" ip daddr {_LOOPBACK} drop']
+    return [f'iifname "{name}" ip daddr {_LOOPBACK} counter drop']
 
 
 def _maps(network: Network, ports: Sequence[tuple[int, HostPort]]) -> list[str]:
@@ -120,6 +120,6 @@ def _postrouting(name: str, networks: Sequence[Network]) -> list[str]:
 
 def _forward(opened: Sequence[tuple[int, str]]) -> list[str]:
     return [
-        f'meta nfproto ipv{version} iifname "{link}" oifname != "{BRIDGES}" drop comment "{GUARD}"'
+        f'meta nfproto ipv{version} iifname "{link}" oifname != "{BRIDGES}" counter drop comment "{GUARD}"'
         for version, link in opened
     ]
