@@ -34,4 +34,4 @@ lint: setup  ## format, lint and type checks
 	@$(BIN)/mypy
 
 clean:  ## remove what setup and the tests made in this directory
-	rm -rf $(VENV) build dist *.egg-info sandbox/linux/podmon sandbox/linux/_native*.so tests/probe
+	rm -rf $(VENV) build dist *.egg-info sandbox/linux/podmon sandbox/linux/_*.so tests/probe

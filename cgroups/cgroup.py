@@ -1,7 +1,8 @@
 """One cgroup: making it, what is in it, freezing, killing, removing.
 
 A `Cgroup` is a path and nothing else; every call asks the kernel anew, so handles may be made, kept and dropped
-freely.  Only the core files (`cgroup.*`) are known here.  What a controller adds has a file of its own.
+freely.  Only the core files (`cgroup.*`) are known here.  What a controller adds has a file of its own, and is written
+and read through `apply` and `stat`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import errno
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgroups import files
+from cgroups import enabling, files
 from cgroups.errors import CgroupError, NoSuchCgroup
 from cgroups.events import Events
+from cgroups.knobs import Knobs
+from cgroups.stat import Stat
 
 _NAMED = 10  # how many pids or children an error message lists
 
@@ -145,6 +148,53 @@ class Cgroup:
                 filename = str(self.path / "cgroup.freeze")
                 raise CgroupError(errno.ETIMEDOUT, reason, filename, value=value, hint=hint)
 
+    # ---- controllers ----
+
+    def apply(self, *settings: Knobs) -> None:
+        """Writes settings, one file after the other, all or none: those written before one that is refused are taken
+        back.
+
+        A controller that this cgroup does not have yet is turned on for it first, in all cgroups above, and stays on
+        ("Top-down Constraint").  Unsupported where the host lacks a controller or a knob, EBUSY where a cgroup above
+        holds processes, EINVAL and ERANGE for values that the kernel does not take.
+        """
+        values = {file: value for each in settings for file, value in each.values().items()}
+        if not values:
+            return
+        enabling.enable(self.path.parent, {each.controller for each in settings if each.values()})
+        with files.opened(self.path) as directory, ExitStack() as undo:
+            for file, value in values.items():
+                before = directory.read(file)
+                directory.write(file, value)
+                undo.callback(_restore, directory, file, before.rstrip("\n"))
+            undo.pop_all()
+
+    def enable(self, *controllers: str) -> None:
+        """Turns controllers on for the children to come, as `apply` on one of them would; cheaper while no process
+        lives in any."""
+        enabling.enable(self.path, controllers)
+
+    def enabled(self) -> frozenset[str]:
+        """The controllers that are on for the children."""
+        return enabling.enabled(self.path)
+
+    def has(self, file: str) -> bool:
+        """Whether there is this file: its controller is on for this cgroup, and the kernel knows the knob."""
+        with files.opened(self.path) as directory:
+            return directory.has(file)
+
+    def why_not(self, controller: str) -> str | None:
+        """Why the children of this cgroup, which need not exist yet, cannot have a controller ("memory"), and the cure;
+        None where they can."""
+        return enabling.why_not(self.path, controller)
+
+    def stat(self) -> Stat:
+        """What its controllers count, read one after the other."""
+        with files.opened(self.path) as directory:
+            return Stat.read(directory)
+
+    # ---- the subtree ----
+
     def children(self) -> list[Cgroup]:
         """The cgroups right below, by name."""
         with files.opened(self.path) as directory:
@@ -215,6 +265,12 @@ class Cgroup:
         else:
             reason, hint = "in use", "is something mounted on it, or did a process pass through? try again"
         return CgroupError(errno.EBUSY, reason, str(self.path), hint=hint)
+
+
+def _restore(directory: files.Directory, file: str, value: str) -> None:
+    """What the kernel does not take back either is left: the error under way says more."""
+    with suppress(CgroupError):
+        directory.write(file, value)
 
 
 def _listed(one: str, many: str, names: list[str]) -> str:

@@ -38,11 +38,14 @@ _STATFS_BYTES = 256  # more than struct statfs has on any architecture
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-# What a file that is absent from a cgroup other than the root would need, where its controller's name does not say it.
+# What a file that is absent from a cgroup other than the root would need, though its controller is on.
 _NEEDS = {
     "cgroup.freeze": "kernel >= 5.2",
     "cgroup.kill": "kernel >= 5.14",
     "cgroup.pressure": "kernel >= 6.1 with CONFIG_PSI",
+    "hugetlb": "huge pages of this size: see /sys/kernel/mm/hugepages",
+    "memory.oom.group": "kernel >= 4.19",
+    "memory.swap.max": "a kernel with CONFIG_SWAP that was not booted with swapaccount=0",
     "cpu.pressure": "a kernel with CONFIG_PSI that was not booted with psi=0",
     "io.pressure": "a kernel with CONFIG_PSI that was not booted with psi=0",
     "memory.pressure": "a kernel with CONFIG_PSI that was not booted with psi=0",
@@ -59,6 +62,14 @@ _HINTS: dict[tuple[str | None, int], str] = {
     ("cgroup.procs", errno.EACCES): "moving a process needs write access to cgroup.procs of the target and of the "
     "common ancestor; be root, or stay inside one delegated subtree",
     ("cgroup.procs", errno.ENOENT): "the process is in a cgroup outside of this cgroup namespace",
+    ("cgroup.subtree_control", errno.EBUSY): "the cgroup holds processes itself; move them into a child cgroup first",
+    (
+        "cgroup.subtree_control",
+        errno.EOPNOTSUPP,
+    ): "the cgroup is threaded; only threaded controllers can be on below it",
+    ("cpu.weight", errno.ERANGE): "a weight is 1 to 10000",
+    ("cpu.max", errno.EINVAL): "a quota is 1000 microseconds at least, a period 1000 to 1000000",
+    ("pids.max", errno.EINVAL): "at most 4194304, or max",
     ("cgroup.kill", errno.EOPNOTSUPP): "the cgroup is threaded; kill its domain cgroup",
     (None, errno.EACCES): "be root, or use a subtree that was delegated to this user",
     (None, errno.EPERM): "be root, or use a subtree that was delegated to this user",
@@ -66,6 +77,7 @@ _HINTS: dict[tuple[str | None, int], str] = {
     (None, errno.EINVAL): "the kernel does not take this value",
     (None, errno.ENODEV): "the device that the value names does not exist",
     (None, errno.EAGAIN): "cgroup.max.descendants or cgroup.max.depth of this cgroup or of one above is reached",
+    (None, errno.ENOMEM): "memory.max of a cgroup above may be too low for one more",
     (None, errno.EEXIST): "a cgroup or a cgroup file of this name is there already",
 }
 
@@ -85,6 +97,10 @@ class Directory:
     def keyed(self, name: str) -> dict[str, int]:
         """A flat keyed file (cgroup-v2.rst "Format") as a dict, e.g. `cgroup.events`."""
         return parse_keyed(self.read(name))
+
+    def number(self, name: str) -> int:
+        """A file that holds one number."""
+        return int(self.read(name))
 
     def write(self, name: str, value: str) -> None:
         """Writes `value` to the cgroup file `name` in one call: the kernel takes a value whole or not at all."""
@@ -122,7 +138,7 @@ class Directory:
                 os.close(fd)
         except OSError as error:
             raise self._error(error, None) from None
-        if not names and not self._has("cgroup.procs"):  # a removed directory lists as an empty one
+        if not names and not self.has("cgroup.procs"):  # a removed directory lists as an empty one
             raise NoSuchCgroup(errno.ENOENT, "no such cgroup", str(self.path))
         return names
 
@@ -162,7 +178,8 @@ class Directory:
         except OSError as error:
             raise self._error(error, name) from None
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
+        """Whether there is a file `name`: of a controller that is on, in a kernel that knows it."""
         try:
             os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         except OSError:
@@ -171,22 +188,22 @@ class Directory:
 
     def _absent(self, name: str, value: str | None) -> CgroupError:
         """Why there is no file `name`: no cgroup any more, the root cgroup, or a host that lacks it."""
-        if not self._has("cgroup.procs"):  # every cgroup has it
+        if not self.has("cgroup.procs"):  # every cgroup has it
             return NoSuchCgroup(errno.ENOENT, "no such cgroup", str(self.path))
         controller = name.partition(".")[0]
-        if not self._has("cgroup.type"):  # every cgroup but the root has it
+        if not self.has("cgroup.type"):  # every cgroup but the root has it
             needs = "a cgroup below the root cgroup"
-        elif controller == "cgroup":
-            needs = _NEEDS.get(name, "a newer kernel")
+        elif controller == "cgroup" or controller in self.read("cgroup.controllers").split():
+            needs = _NEEDS.get(name) or _NEEDS.get(controller, "a newer kernel")
         else:
             enabled = f"the cgroup v2 controller {controller}, in cgroup.subtree_control of the parent"
-            needs = _NEEDS.get(name, enabled)
+            needs = _NEEDS[name] if name.endswith(".pressure") else enabled
         return Unsupported(errno.ENOENT, "no such cgroup file", str(self.path / name), needs=needs, value=value)
 
     def _error(self, error: OSError, name: str | None, value: str | None = None) -> CgroupError:
         code = error.errno or 0
         # Both also have meanings of their own (io.max: no such device), so look whether the cgroup is still there.
-        if code in (errno.ENODEV, errno.ENOENT) and not self._has("cgroup.procs"):
+        if code in (errno.ENODEV, errno.ENOENT) and not self.has("cgroup.procs"):
             return NoSuchCgroup(code, "no such cgroup", str(self.path))
         path = self.path if name is None else self.path / name
         hint = _HINTS.get((name, code)) or _HINTS.get((None, code))

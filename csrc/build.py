@@ -1,4 +1,4 @@
-"""Builds what is C: the cffi extension `sandbox.linux._native`, and podmon beside it.
+"""Builds what is C: the cffi extensions `_native` and `_libseccomp` of sandbox.linux, and podmon beside them.
 
 setuptools calls `build_ext` (pyproject.toml names it) for wheels and editable installs alike.  podmon is
 static and linked with musl: every pod has one, so its size counts, and it must run in a mount namespace that
@@ -34,6 +34,14 @@ def make_ffi() -> FFI:
         "sandbox.linux._native",
         "#include <stdint.h>\n#include <spawn.h>",
     )
+    return ffi
+
+
+def make_libseccomp_ffi() -> FFI:
+    """libseccomp's FFI, in an extension of its own: only who builds a filter pays for loading the library."""
+    ffi = FFI()
+    ffi.cdef((HERE / "libseccomp.h").read_text())
+    ffi.set_source("sandbox.linux._libseccomp", "#include <seccomp.h>")
     return ffi
 
 
@@ -75,19 +83,28 @@ def build_podmon(target: Path, work: Path) -> None:
 
 
 class build_ext(_build_ext):
-    """Adds the generated module to the extension's sources, and podmon to what is built."""
+    """Adds the generated modules to the extensions' sources, and podmon to what is built."""
 
     def build_extension(self, ext: Extension) -> None:
         work = Path(self.build_temp)
         work.mkdir(parents=True, exist_ok=True)
-        generated = work / "_native.c"
-        make_ffi().emit_c_code(str(generated))
-        ext.sources = [str(generated), *(str(HERE / name) for name in EXTENSION_SOURCES)]
-        ext.include_dirs = [str(HERE)]
-        ext.depends = [str(HERE / name) for name in HEADERS]
-        ext.extra_compile_args = ["-O2", "-std=gnu11"]
+        if ext.name == "sandbox.linux._libseccomp":
+            self._describe(ext, make_libseccomp_ffi(), work, sources=[], headers=["libseccomp.h"])
+            ext.libraries = ["seccomp"]
+            super().build_extension(ext)
+            return
+        self._describe(ext, make_ffi(), work, sources=EXTENSION_SOURCES, headers=HEADERS)
         super().build_extension(ext)
         build_podmon(self._podmon(), work)
+
+    @staticmethod
+    def _describe(ext: Extension, ffi: FFI, work: Path, *, sources: list[str], headers: list[str]) -> None:
+        generated = work / f"{ext.name.rpartition('.')[2]}.c"
+        ffi.emit_c_code(str(generated))
+        ext.sources = [str(generated), *(str(HERE / name) for name in sources)]
+        ext.include_dirs = [str(HERE)]
+        ext.depends = [str(HERE / name) for name in headers]
+        ext.extra_compile_args = ["-O2", "-std=gnu11"]
 
     def _podmon(self) -> Path:
         return Path(self.build_lib, PODMON)

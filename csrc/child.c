@@ -17,9 +17,12 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/keyctl.h>
+#include <linux/seccomp.h>
 
 #include "child.h"
 #include "sys.h"
@@ -28,11 +31,20 @@
 #define DETACH 2	/* MNT_DETACH of <sys/mount.h>, which cannot be included beside <linux/mount.h> */
 #define UNSET ((uint32_t)~0u)
 #define KERNEL_SIGNALS 64
+#define NULL_DEVICE makedev(1, 3)
+#define MAX_LINKS 40	/* as many symbolic links as the kernel follows in one path */
 
 enum { TTY_KEPT = 1, TTY_CONTROLS = 2 };	/* flags of SP_OP_TTY: podmon keeps its master; it is the controlling one */
 
 /* Record which call is being made, make it, give back its result or -errno. */
 #define TRY(walk, name, made) ((walk)->call = SP_CALL_##name, or_errno(made))
+
+/* The library would go on trying where a filter lets it not even exit. */
+static _Noreturn void leave(int code)
+{
+	syscall(SYS_exit_group, code);
+	__builtin_trap();
+}
 
 static int or_errno(long result)
 {
@@ -117,23 +129,58 @@ static int parent_of(struct walk *walk, const char *path, const char **name)
 	return make_dirs(walk, parent);
 }
 
-/* O_PATH fd of the file `path`, made empty (mode 0644) where missing. */
+/* Follow the symbolic link `name` in `dir` by hand: `path`, whose last component it is, becomes what it leads to. */
+static int follow(struct walk *walk, int dir, const char *name, char *path)
+{
+	char target[PATH_MAX];
+	size_t kept = (size_t)(name - path);
+	int length = TRY(walk, READLINKAT, (int)readlinkat(dir, name, target, sizeof target));
+
+	if (length < 0)
+		return length;
+	if (target[0] == '/')
+		kept = 0;
+	if (kept + (size_t)length >= PATH_MAX)
+		return -ENAMETOOLONG;
+	memcpy(path + kept, target, (size_t)length);
+	path[kept + (size_t)length] = '\0';
+	return 0;
+}
+
+/* O_PATH fd of the file `path`, made empty (mode 0644) where missing.  Where a symbolic link stands that leads
+ * nowhere, as the /etc/resolv.conf of many an image, what is missing is what it leads to, below the root. */
 static int make_file(struct walk *walk, const char *path)
 {
+	char where[PATH_MAX];
 	const char *name;
-	int dir, fd = open_in_root(walk, path, O_PATH);
+	int made = -EEXIST;
 
-	if (fd != -ENOENT)
-		return fd;
-	dir = parent_of(walk, path, &name);
-	if (dir < 0)
-		return dir;
-	fd = TRY(walk, OPENAT, openat(dir, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644));
-	close(dir);
-	if (fd < 0)
-		return fd;
-	close(fd);
-	return open_in_root(walk, path, O_PATH);
+	if (strlen(path) >= sizeof where)
+		return -ENAMETOOLONG;
+	memcpy(where, path, strlen(path) + 1);
+	for (int links = 0; made == -EEXIST && links < MAX_LINKS; links++) {
+		int dir, fd = open_in_root(walk, where, O_PATH);
+
+		if (fd != -ENOENT)
+			return fd;
+		dir = parent_of(walk, where, &name);
+		if (dir < 0)
+			return dir;
+		made = TRY(walk, OPENAT, openat(dir, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644));
+		if (made == -EEXIST) {
+			int err = follow(walk, dir, name, where);
+
+			if (err) {
+				close(dir);
+				return err;
+			}
+		}
+		close(dir);
+	}
+	if (made < 0)
+		return made == -EEXIST ? -ELOOP : made;
+	close(made);
+	return open_in_root(walk, where, O_PATH);
 }
 
 static int attach_to(struct walk *walk, int mount, int target)
@@ -236,7 +283,7 @@ static int pass(struct walk *walk, uint64_t gate)
 
 static int op_gate(struct walk *walk, const struct sp_op *op)
 {
-	struct report report = { .type = REPORT_AT_GATE, .gate = (uint32_t)op->a, .op = walk->op };
+	struct report report = { .type = REPORT_AT_GATE, .gate = (uint32_t)op->a };
 	int err = TRY(walk, SEND, send(walk->sync, &report, sizeof report, MSG_NOSIGNAL));
 
 	return err < 0 ? err : pass(walk, op->a);
@@ -400,6 +447,15 @@ static int op_readonly(struct walk *walk, const struct sp_op *op)
 	return err;
 }
 
+/* The rootfs's own mount; those in it stay as they are. */
+static int op_readonly_root(struct walk *walk, const struct sp_op *op)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+
+	(void)op;
+	return TRY(walk, MOUNT_SETATTR, sys_mount_setattr(walk->root, "", AT_EMPTY_PATH, &attr));
+}
+
 static int op_mknod(struct walk *walk, const struct sp_op *op)
 {
 	const char *name;
@@ -453,6 +509,19 @@ static int op_fd(struct walk *walk, const struct sp_op *op)
 	return err < 0 ? err : 0;
 }
 
+/* A file below a directory of the engine's choice, not of the rootfs: /proc/self of the host's proc, say. */
+static int op_write(struct walk *walk, const struct sp_op *op)
+{
+	const char *text = string(walk, op->s2);
+	int err, fd = TRY(walk, OPENAT, openat(fd_of(walk, op), string(walk, op->s1), O_WRONLY | O_CLOEXEC));
+
+	if (fd < 0)
+		return fd;
+	err = TRY(walk, WRITE, write(fd, text, strlen(text)));
+	close(fd);
+	return err < 0 ? err : 0;
+}
+
 static int op_umask(struct walk *walk, const struct sp_op *op)
 {
 	(void)walk;
@@ -460,7 +529,36 @@ static int op_umask(struct walk *walk, const struct sp_op *op)
 	return 0;
 }
 
-/* Raw calls: the library's would look for threads, and there are none. */
+/* a: the user whom fds 0 to 2 are to belong to, but for /dev/null, which is not theirs alone. */
+static int op_own(struct walk *walk, const struct sp_op *op)
+{
+	int err = 0;
+
+	for (int fd = 0; fd <= 2 && !err; fd++) {
+		struct stat st;
+
+		err = TRY(walk, FSTAT, fstat(fd, &st));
+		if (!err && !(S_ISCHR(st.st_mode) && st.st_rdev == NULL_DEVICE))
+			err = TRY(walk, FCHOWN, fchown(fd, (uid_t)op->a, UNSET));
+	}
+	return err;
+}
+
+/* The permitted capabilities are in effect again: setresuid(2) from 0 to another user clears the effective ones, and the
+ * permitted ones too but for PR_SET_KEEPCAPS, which execve resets. */
+static int restore_caps(struct walk *walk)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+	int err = TRY(walk, CAPGET, syscall(SYS_capget, &header, data));
+
+	for (unsigned int half = 0; half < 2; half++)
+		data[half].effective = data[half].permitted;
+	return err ? err : TRY(walk, CAPSET, syscall(SYS_capset, &header, data));
+}
+
+/* Ids alone: capabilities are as before, and for SP_OP_CAPS to take.
+ * Raw calls: the library's would look for threads, and there are none. */
 static int op_ids(struct walk *walk, const struct sp_op *op)
 {
 	const void *groups = string(walk, op->s1);
@@ -469,9 +567,14 @@ static int op_ids(struct walk *walk, const struct sp_op *op)
 
 	if (!err)
 		err = TRY(walk, SETRESGID, syscall(SYS_setresgid, gid, gid, gid));
+	if (!err && uid)
+		err = TRY(walk, PRCTL, prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
 	if (!err)
 		err = TRY(walk, SETRESUID, syscall(SYS_setresuid, uid, uid, uid));
-	return err;
+	if (err || !uid)
+		return err;
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);	/* after a change of user it is what fs.suid_dumpable says */
+	return restore_caps(walk);
 }
 
 /* a: the bounding set, b: permitted and effective.  Inheritable and ambient sets end up empty. */
@@ -481,11 +584,15 @@ static int op_caps(struct walk *walk, const struct sp_op *op)
 	struct __user_cap_data_struct data[2] = { 0 };
 	int err;
 
-	for (unsigned long cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
+	for (unsigned long cap = 0; cap < 64; cap++) {
 		if (op->a & (1ull << cap))
 			continue;
-		err = TRY(walk, PRCTL, prctl(PR_CAPBSET_DROP, cap, 0, 0, 0));
-		if (err)
+		err = TRY(walk, PRCTL, prctl(PR_CAPBSET_READ, cap, 0, 0, 0));
+		if (err == -EINVAL)	/* the kernel has no more of them */
+			break;
+		if (err > 0)
+			err = TRY(walk, PRCTL, prctl(PR_CAPBSET_DROP, cap, 0, 0, 0));
+		if (err < 0)
 			return err;
 	}
 	err = TRY(walk, PRCTL, prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
@@ -494,6 +601,12 @@ static int op_caps(struct walk *walk, const struct sp_op *op)
 	for (unsigned int half = 0; half < 2; half++)
 		data[half].permitted = data[half].effective = (uint32_t)(op->b >> (32 * half));
 	return TRY(walk, CAPSET, syscall(SYS_capset, &header, data));
+}
+
+static int op_no_new_privs(struct walk *walk, const struct sp_op *op)
+{
+	(void)op;
+	return TRY(walk, PRCTL, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 }
 
 /* Send a report with an fd. */
@@ -542,16 +655,14 @@ static int op_tty(struct walk *walk, const struct sp_op *op)
 
 /* The last step into a container's pid namespace, which setns gives to children only: a sibling goes on with the
  * list, in a session of its own, and this process ends.  Before it come all ops that drop privileges: what appears
- * among the container's processes has none to be stolen. */
+ * among the container's processes has none to be stolen.  The older clone: a filter sees the flags of this one, so it
+ * can allow it, and not those of clone3. */
 static int op_fork(struct walk *walk, const struct sp_op *op)
 {
 	int pidfd = -1;
-	struct sys_clone_args args = {
-		.flags = CLONE_PARENT | CLONE_PIDFD,	/* the exit signal is then this process's own */
-		.pidfd = (uint64_t)(uintptr_t)&pidfd,
-	};
+	const long flags = CLONE_PARENT | CLONE_PIDFD;	/* the exit signal is then this process's own */
 	struct report report = { .type = REPORT_JOINED };
-	int err, pid = TRY(walk, CLONE3, syscall(SYS_clone3, &args, sizeof args));
+	int err, pid = TRY(walk, CLONE, syscall(SYS_clone, flags, NULL, &pidfd, NULL, NULL));
 
 	if (pid < 0)
 		return pid;
@@ -565,7 +676,7 @@ static int op_fork(struct walk *walk, const struct sp_op *op)
 	}
 	report.pid = pid;
 	err = report_fd(walk, &report, pidfd);
-	_exit(err < 0 ? 127 : 0);
+	leave(err < 0 ? 127 : 0);
 }
 
 /* `count` strings that follow each other as the NULL-ended vector that execve takes. */
@@ -626,7 +737,45 @@ static int close_all_but_sync(struct walk *walk)
 	if (err < 0)
 		return err;
 	walk->sync = 3;
+	walk->root = -1;
 	return TRY(walk, CLOSE_RANGE, sys_close_range(4, UNSET, 0));
+}
+
+/* podmon itself becomes nothing else. */
+static int needs_podmon(struct walk *walk)
+{
+	walk->call = SP_CALL_SEND;
+	return walk->outcome ? 0 : -EBADF;
+}
+
+/* All that has to be done for `exec` but the call itself. */
+static int make_ready(struct walk *walk, const struct sp_op *exec)
+{
+	int err = needs_podmon(walk);
+
+	if (err || walk->argv)
+		return err;
+	walk->argv = vector(walk, exec->s1, exec->a);
+	walk->envp = vector(walk, exec->s2, exec->b);
+	return walk->argv && walk->envp ? close_all_but_sync(walk) : -ENOMEM;
+}
+
+/* So that after a filter nothing is left but execve. */
+static int op_ready(struct walk *walk, const struct sp_op *op)
+{
+	(void)op;
+	return make_ready(walk, ops_of(walk->spec) + walk->spec->nops - 1);
+}
+
+/* s1: `flags` instructions of a BPF program, a: what seccomp(2) takes for flags. */
+static int op_seccomp(struct walk *walk, const struct sp_op *op)
+{
+	const struct sock_fprog program = {
+		.len = (unsigned short)op->flags,
+		.filter = (struct sock_filter *)(uintptr_t)string(walk, op->s1),
+	};
+
+	return TRY(walk, SECCOMP, syscall(SYS_seccomp, (long)SECCOMP_SET_MODE_FILTER, (long)op->a, &program));
 }
 
 /* PID 1 of a pid namespace that containers share.  It has nothing and does nothing: ignored SIGCHLDs reap whatever the
@@ -634,14 +783,14 @@ static int close_all_but_sync(struct walk *walk)
 static int op_reap(struct walk *walk, const struct sp_op *op)
 {
 	static const uint64_t ignore[4] = { 1 };	/* the kernel's struct sigaction: SIG_IGN */
-	struct report report = { .type = REPORT_EXEC };
-	int err = TRY(walk, SEND, send(walk->sync, &report, sizeof report, MSG_NOSIGNAL));	/* not in podmon itself */
+	int err = needs_podmon(walk);
 
 	(void)op;
-	if (err >= 0)
+	if (!err)
 		err = TRY(walk, SIGACTION, syscall(SYS_rt_sigaction, SIGCHLD, ignore, NULL, KERNEL_SIGNALS / 8));
-	if (err < 0)
+	if (err)
 		return err;
+	walk->outcome->tried = true;
 	prctl(PR_SET_NAME, "podmon:reaper", 0, 0, 0);
 	sys_close_range(0, UNSET, 0);	/* the socket too, which says that it reaps */
 	for (;;)
@@ -650,31 +799,28 @@ static int op_reap(struct walk *walk, const struct sp_op *op)
 
 static int op_exec(struct walk *walk, const struct sp_op *op)
 {
-	struct report report = { .type = REPORT_EXEC };
-	char **argv = vector(walk, op->s1, op->a), **envp = vector(walk, op->s2, op->b);
-	int err;
+	int err = make_ready(walk, op);
+	const char *name;
 
-	if (!argv || !envp)
-		return -ENOMEM;
-	if (walk->sync < 0)
-		return -EINVAL;	/* podmon itself becomes nothing else */
-	err = close_all_but_sync(walk);
-	if (err < 0)
+	if (err)
 		return err;
-	err = TRY(walk, SEND, send(walk->sync, &report, sizeof report, MSG_NOSIGNAL));
-	if (err < 0)
-		return err;
+	walk->outcome->tried = true;
 	walk->call = SP_CALL_EXECVE;
-	if (!*argv[0])
+	name = walk->argv[0];
+	if (!*name)
 		return -ENOENT;
-	return strchr(argv[0], '/') ? or_errno(execve(argv[0], argv, envp)) : exec_in_path(argv, envp);
+	return strchr(name, '/') ? or_errno(execve(name, walk->argv, walk->envp)) : exec_in_path(walk->argv, walk->envp);
 }
 
 /* --- the table ------------------------------------------------------------------------------------------ */
 
 /* What each kind cannot do without, so that a spec which passes spec_check can be walked without a look at
  * whether a string or fd is there. */
-enum { FD = 1, S1 = 2, S2 = 4, ROOT = 8, STDIO = 16, SYNC = 32, LIST1 = 64, LIST2 = 128, LIST3 = 256, GROUPS = 512 };
+enum {
+	FD = 1, S1 = 2, S2 = 4, ROOT = 8, STDIO = 16, SYNC = 32, LIST1 = 64, LIST2 = 128, LIST3 = 256, GROUPS = 512,
+	PROGRAM = 1024,		/* an array of struct sock_filter */
+	EXEC = 2048		/* the last op runs a program */
+};
 
 static const struct {
 	int (*run)(struct walk *walk, const struct sp_op *op);
@@ -696,16 +842,22 @@ static const struct {
 	[SP_OP_BIND] = { op_bind, ROOT | S1 | S2 },
 	[SP_OP_MASK] = { op_mask, ROOT | S1 | S2 },
 	[SP_OP_READONLY] = { op_readonly, ROOT | S1 },
+	[SP_OP_READONLY_ROOT] = { op_readonly_root, ROOT },
 	[SP_OP_MKNOD] = { op_mknod, ROOT | S1 },
 	[SP_OP_SYMLINK] = { op_symlink, ROOT | S1 | S2 },
 	[SP_OP_CHDIR] = { op_chdir, ROOT | S1 },
 	[SP_OP_OPEN] = { op_open, ROOT | S1 | STDIO },
 	[SP_OP_FD] = { op_fd, FD | STDIO },
+	[SP_OP_WRITE] = { op_write, FD | S1 | S2 },
 	[SP_OP_UMASK] = { op_umask, 0 },
+	[SP_OP_OWN] = { op_own, 0 },
 	[SP_OP_IDS] = { op_ids, GROUPS },
 	[SP_OP_CAPS] = { op_caps, 0 },
+	[SP_OP_NO_NEW_PRIVS] = { op_no_new_privs, 0 },
 	[SP_OP_TTY] = { op_tty, ROOT },
 	[SP_OP_FORK] = { op_fork, 0 },
+	[SP_OP_READY] = { op_ready, EXEC },
+	[SP_OP_SECCOMP] = { op_seccomp, S1 | PROGRAM },
 	[SP_OP_REAP] = { op_reap, 0 },
 	[SP_OP_EXEC] = { op_exec, LIST1 | LIST2 },
 };
@@ -727,8 +879,15 @@ static bool has_strings(const struct sp_spec *spec, const char *strings, uint32_
 	return true;
 }
 
+/* Do `count` things of `size` bytes lie at `offset` of the table? */
+static bool has_room(const struct sp_spec *spec, uint32_t offset, uint64_t count, uint64_t size)
+{
+	return offset + count * size <= spec->strings;
+}
+
 static bool op_check(const struct sp_spec *spec, const struct sp_op *op, const char *strings, bool rooted)
 {
+	const struct sp_op *last = ops_of(spec) + spec->nops - 1;
 	unsigned int needs;
 
 	if (op->kind >= SP_OP_COUNT)
@@ -744,7 +903,10 @@ static bool op_check(const struct sp_spec *spec, const struct sp_op *op, const c
 	       !(needs & LIST1 && (!op->a || !has_strings(spec, strings, op->s1, op->a))) &&
 	       !(needs & LIST2 && !has_strings(spec, strings, op->s2, op->b)) &&
 	       !(needs & LIST3 && !has_strings(spec, strings, op->s3, op->a)) &&
-	       !(needs & GROUPS && (uint64_t)op->s1 + 4ull * op->flags > spec->strings);
+	       !(needs & GROUPS && !has_room(spec, op->s1, op->flags, sizeof(uint32_t))) &&
+	       !(needs & PROGRAM && (op->flags > USHRT_MAX ||
+				     !has_room(spec, op->s1, op->flags, sizeof(struct sock_filter)))) &&
+	       !(needs & EXEC && last->kind != SP_OP_EXEC);
 }
 
 static bool fd_check(int32_t index, uint32_t nfds)
@@ -840,7 +1002,6 @@ static int close_others(const struct walk *walk)
 
 _Noreturn void child_main(struct walk *walk)
 {
-	struct report report = { .type = REPORT_FAILED };
 	int err;
 
 	prctl(PR_SET_NAME, "podmon:spawn", 0, 0, 0);	/* what ps shows until execve */
@@ -852,9 +1013,6 @@ _Noreturn void child_main(struct walk *walk)
 		walk->call = SP_CALL_EXECVE;
 		err = -ENOEXEC;
 	}
-	report.op = walk->op;
-	report.call = walk->call;
-	report.err = -err;
-	(void)!send(walk->sync, &report, sizeof report, MSG_NOSIGNAL);
-	_exit(127);
+	*walk->outcome = (struct outcome){ .failed = true, .op = walk->op, .call = walk->call, .err = -err };
+	leave(127);
 }

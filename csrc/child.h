@@ -4,25 +4,37 @@
 #ifndef SEEDPOD_CHILD_H
 #define SEEDPOD_CHILD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "spawn.h"
+
+/* What a child leaves in memory that it shares with podmon, which looks at it once the socket has closed: with a seccomp
+ * filter in place the child may be forbidden to send anything. */
+struct outcome {
+	bool tried;		/* nothing but execve (or reaping) was left */
+	bool failed;		/* as follows */
+	uint32_t op;
+	uint32_t call;
+	int32_t err;
+};
 
 struct walk {
 	const struct sp_spec *spec;	/* checked by spec_check */
 	const int *fds;			/* spec->nfds of them */
 	int sync;			/* the child's socket to podmon; -1 in podmon itself */
 	int root;			/* O_PATH fd of the rootfs that targets are resolved in; -1 before SP_OP_ROOT */
+	struct outcome *outcome;	/* NULL in podmon itself */
+	char **argv, **envp;		/* what execve takes, once it is ready; NULL before */
 	uint32_t opened;		/* the highest gate opened so far */
 	uint32_t op;			/* the op under way */
 	enum sp_call call;		/* the last system call tried */
 };
 
-/* What a child tells podmon through its socket.  The socket closing says that execve worked.  With JOINED comes the
- * pidfd of the process that goes on in the child's place, with TERMINAL a terminal's master.  EXEC: nothing but execve
- * (or reaping) is left. */
-enum report_type { REPORT_AT_GATE = 1, REPORT_JOINED, REPORT_TERMINAL, REPORT_EXEC, REPORT_FAILED };
+/* What a child tells podmon through its socket.  With JOINED comes the pidfd of the process that goes on in the child's
+ * place, with TERMINAL a terminal's master.  When the socket has closed, the outcome says whether execve worked. */
+enum report_type { REPORT_AT_GATE = 1, REPORT_JOINED, REPORT_TERMINAL };
 
 /* What podmon answers to JOINED: beyond every gate that others may open. */
 #define GATE_JOINED SP_GATE_COUNT
@@ -30,9 +42,6 @@ enum report_type { REPORT_AT_GATE = 1, REPORT_JOINED, REPORT_TERMINAL, REPORT_EX
 struct report {
 	uint32_t type;
 	uint32_t gate;
-	uint32_t op;
-	uint32_t call;
-	int32_t err;
 	int32_t pid;
 };
 

@@ -49,6 +49,7 @@ struct task {
 	uint32_t id, come;
 	pid_t pid;
 	int pidfd;
+	struct outcome *outcome;	/* shared with the child; NULL once it has been looked at */
 	bool exec_tried;
 	bool lost;		/* it joined, and was killed and reaped before its number was known */
 	char *record;		/* file name; NULL: none */
@@ -59,6 +60,7 @@ struct task {
 	bool stdin_open;	/* clients may write to its stdin, or might before it was closed */
 	bool stdin_once, terminal, vital;
 	int cgroup;		/* the directory it was born in, or -1 */
+	uint64_t oom_kills;	/* that were counted there before it was born */
 	uint64_t started_ns;
 	struct sp_message end;	/* type 0 until it is known */
 };
@@ -177,6 +179,13 @@ static void end_carrying(struct task *task)
 	end_input(&task->in);
 }
 
+static void drop_outcome(struct task *task)
+{
+	if (task->outcome)
+		munmap(task->outcome, sizeof *task->outcome);
+	task->outcome = NULL;
+}
+
 static void free_task(struct task *task)
 {
 	struct task **at = &tasks;
@@ -185,6 +194,7 @@ static void free_task(struct task *task)
 		at = &(*at)->next;
 	*at = task->next;
 	close_source(&task->source);
+	drop_outcome(task);
 	end_carrying(task);
 	close_output(&task->out);
 	close_output(&task->err);
@@ -221,9 +231,9 @@ static void write_record(const struct task *task)
 	if (!task->record || records_fd < 0)
 		return;
 	length = snprintf(text, sizeof text,
-			  "type %u\nop %u\ncall %u\nerr %d\ncode %u\nsignal %u\nran %u\nstarted_ns %llu\n"
-			  "finished_ns %llu\nuser_us %llu\nsystem_us %llu\nmax_rss_kib %llu\n",
-			  end->type, end->op, end->call, end->err, end->code, end->signal, end->ran,
+			  "type %u\nop %u\ncall %u\nerr %d\ncode %u\nsignal %u\nran %u\noom_killed %u\n"
+			  "started_ns %llu\nfinished_ns %llu\nuser_us %llu\nsystem_us %llu\nmax_rss_kib %llu\n",
+			  end->type, end->op, end->call, end->err, end->code, end->signal, end->ran, end->oom_killed,
 			  (unsigned long long)end->started_ns, (unsigned long long)end->finished_ns,
 			  (unsigned long long)end->user_us, (unsigned long long)end->system_us,
 			  (unsigned long long)end->max_rss_kib);
@@ -258,6 +268,7 @@ static void end_task(struct task *task, struct sp_message end)
 	struct connection *owner = task->owner;
 
 	close_source(&task->source);
+	drop_outcome(task);
 	drain(&task->out);
 	drain(&task->err);
 	end_carrying(task);
@@ -283,7 +294,14 @@ static void on_report(struct source *source, uint32_t events);
 /* The child's socket closed: it went through execve, or it is dead. */
 static void on_closed(struct task *task)
 {
+	const struct outcome *outcome = task->outcome;
+
 	close_source(&task->source);
+	task->exec_tried = outcome->tried;
+	if (outcome->failed)
+		task->end = (struct sp_message){
+			.type = SP_FAILED, .op = outcome->op, .call = outcome->call, .err = outcome->err };
+	drop_outcome(task);
 	if (!task->exec_tried || task->end.type)
 		return;
 	task->started_ns = clock_ns();
@@ -354,11 +372,6 @@ static bool take_report(struct task *task)
 		come_to(task, report.gate == SP_GATE_PREPARE ? AT_PREPARE : AT_START);
 	else if (report.type == REPORT_TERMINAL && count)
 		on_terminal(task, fd);
-	else if (report.type == REPORT_EXEC)
-		task->exec_tried = true;
-	else if (report.type == REPORT_FAILED)
-		task->end = (struct sp_message){
-			.type = SP_FAILED, .op = report.op, .call = report.call, .err = report.err };
 	if (count)
 		close(fd);
 	return true;
@@ -372,6 +385,23 @@ static void on_report(struct source *source, uint32_t events)
 	take_report(task);
 	if (task->lost)
 		end_lost(task);
+}
+
+/* How many processes of a cgroup the OOM killer has ended; 0 where nobody counts, as the memory controller is off. */
+static uint64_t oom_kills(int cgroup)
+{
+	static const char key[] = "\noom_kill ";
+	char text[512], *at;
+	int fd = cgroup < 0 ? -1 : openat(cgroup, "memory.events", O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (got <= 0)
+		return 0;
+	text[got] = '\0';
+	at = strstr(text, key);
+	return at ? strtoull(at + sizeof key - 1, NULL, 10) : 0;
 }
 
 /* The child with this pid has ended.  Its last words are read before its end is told: a stage that has handed over to
@@ -388,6 +418,8 @@ static void on_end(struct task *task, pid_t pid, int status, const struct rusage
 	}
 	if (task->pid != pid)
 		return;
+	if (task->source.fd >= 0)	/* the stage that has handed over to it holds the socket still */
+		on_closed(task);
 	if (task->end.type == SP_FAILED) {
 		end_task(task, task->end);
 		return;
@@ -397,6 +429,8 @@ static void on_end(struct task *task, pid_t pid, int status, const struct rusage
 	end.finished_ns = clock_ns();	/* after the reading above, which may be what set started_ns */
 	end.code = WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 0;
 	end.signal = WIFSIGNALED(status) ? (uint32_t)WTERMSIG(status) : 0;
+	/* The kernel counts before it kills, so whoever died of it is counted by now. */
+	end.oom_killed = oom_kills(task->cgroup) > task->oom_kills;
 	end.user_us = micros(usage->ru_utime);
 	end.system_us = micros(usage->ru_stime);
 	end.max_rss_kib = (uint64_t)usage->ru_maxrss;
@@ -596,8 +630,16 @@ static int spawn(const struct request *request, const struct sp_spec *spec, stru
 	struct walk walk = { .spec = spec, .fds = request->fds + 1, .root = -1 };
 	int sync[2], cgroup = cgroup_of(request, spec);
 
+	if (spec->cgroup_of)	/* any other cgroup is fresh */
+		task->oom_kills = oom_kills(cgroup);
+	task->outcome = mmap(NULL, sizeof *task->outcome, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (task->outcome == MAP_FAILED) {
+		task->outcome = NULL;
+		return -errno;
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync))
 		return -errno;
+	walk.outcome = task->outcome;
 	walk.sync = sync[1];
 	task->pid = clone_child(spec, cgroup, &task->pidfd);
 	if (!task->pid)
@@ -612,8 +654,7 @@ static int spawn(const struct request *request, const struct sp_spec *spec, stru
 	}
 	if (spec->record_name)
 		task->record = must(strdup(spec_string(spec, spec->record_name)));
-	if (cgroup >= 0 && !task->owner)
-		task->cgroup = fcntl(cgroup, F_DUPFD_CLOEXEC, 0);
+	task->cgroup = cgroup < 0 ? -1 : fcntl(cgroup, F_DUPFD_CLOEXEC, 0);
 	task->vital = spec->vital;
 	prepare_streams(request, spec, task);
 	come_to(task, SPAWNED);

@@ -201,6 +201,17 @@ int sp_setns(int fd, int namespaces)
 	return or_errno(setns(fd, namespaces));
 }
 
+/* `path` as who has the directory rootfd for a root would find it: no link leads out of it.  EAGAIN: a rename or mount
+ * anywhere on the machine met a ".." of ours, and openat2(2) says to try again; not for ever. */
+int sp_open_in_root(int rootfd, const char *path, uint64_t flags)
+{
+	int fd = -EAGAIN;
+
+	for (int tries = 0; fd == -EAGAIN && tries < 10000; tries++)
+		fd = or_errno(sys_openat2(rootfd, path, flags | O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS));
+	return fd;
+}
+
 int sp_open_tree(int dirfd, const char *path, unsigned int flags)
 {
 	return or_errno(sys_open_tree(dirfd, path, flags | OPEN_TREE_CLOEXEC));

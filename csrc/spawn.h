@@ -48,7 +48,7 @@
  */
 
 #define SP_MAGIC 0x73706f64
-#define SP_PROTOCOL 3
+#define SP_PROTOCOL 5
 #define SP_MAX_FDS 240
 #define SP_MAX_SPEC 8388608
 #define SP_MAX_OPS 4096
@@ -74,16 +74,22 @@ enum sp_op_kind {
 	SP_OP_BIND,
 	SP_OP_MASK,
 	SP_OP_READONLY,
+	SP_OP_READONLY_ROOT,
 	SP_OP_MKNOD,
 	SP_OP_SYMLINK,
 	SP_OP_CHDIR,
 	SP_OP_OPEN,
 	SP_OP_FD,
+	SP_OP_WRITE,
 	SP_OP_UMASK,
+	SP_OP_OWN,
 	SP_OP_IDS,
 	SP_OP_CAPS,
+	SP_OP_NO_NEW_PRIVS,
 	SP_OP_TTY,
 	SP_OP_FORK,
+	SP_OP_READY,
+	SP_OP_SECCOMP,
 	SP_OP_REAP,
 	SP_OP_EXEC,
 	SP_OP_COUNT
@@ -92,12 +98,15 @@ enum sp_op_kind {
 /* The system call that an op failed in. */
 enum sp_call {
 	SP_CALL_NONE,
+	SP_CALL_CAPGET,
 	SP_CALL_CAPSET,
+	SP_CALL_CLONE,
 	SP_CALL_CLONE3,
 	SP_CALL_CLOSE_RANGE,
 	SP_CALL_DUP3,
 	SP_CALL_EXECVE,
 	SP_CALL_FCHDIR,
+	SP_CALL_FCHOWN,
 	SP_CALL_FSCONFIG,
 	SP_CALL_FSMOUNT,
 	SP_CALL_FSOPEN,
@@ -114,7 +123,9 @@ enum sp_call {
 	SP_CALL_OPEN_TREE,
 	SP_CALL_PIVOT_ROOT,
 	SP_CALL_PRCTL,
+	SP_CALL_READLINKAT,
 	SP_CALL_RECV,
+	SP_CALL_SECCOMP,
 	SP_CALL_SEND,
 	SP_CALL_SETGROUPS,
 	SP_CALL_SETHOSTNAME,
@@ -128,6 +139,7 @@ enum sp_call {
 	SP_CALL_SYMLINKAT,
 	SP_CALL_UMOUNT2,
 	SP_CALL_UNSHARE,
+	SP_CALL_WRITE,
 	SP_CALL_COUNT
 };
 
@@ -201,7 +213,7 @@ enum sp_message_type {
 	SP_TERMINAL,		/* id; the master of its new terminal comes along */
 	SP_RUNNING,		/* id, started_ns: execve worked */
 	SP_FAILED,		/* id, op, call, err: an op failed; nothing of the child is left */
-	SP_EXITED,		/* id, code or signal, times; ran is 0 where it was killed before execve */
+	SP_EXITED,		/* id, code or signal, oom_killed, times; ran is 0 where it was killed before execve */
 	SP_REFUSED,		/* id, serial, err: the request itself was bad */
 	SP_DONE			/* id, serial */
 };
@@ -229,6 +241,7 @@ struct sp_message {
 	uint32_t code;		/* exit code */
 	uint32_t signal;	/* the signal that ended it, or 0; SIGNAL: to be sent */
 	uint32_t ran;
+	uint32_t oom_killed;	/* the OOM killer ended a process of its cgroup meanwhile */
 	uint64_t started_ns;	/* CLOCK_REALTIME */
 	uint64_t finished_ns;
 	uint64_t user_us;	/* processor time of the container's first process and what it reaped */
@@ -257,6 +270,7 @@ struct sp_launched {
 /* Each returns a file descriptor or 0, or -errno. */
 int sp_launch(const struct sp_launch *launch, struct sp_launched *launched);
 int sp_setns(int fd, int namespaces);
+int sp_open_in_root(int rootfd, const char *path, uint64_t flags);
 int sp_open_tree(int dirfd, const char *path, unsigned int flags);
 int sp_fsopen(const char *fstype);
 int sp_fsconfig_string(int fs, const char *key, const char *value);

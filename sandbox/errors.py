@@ -2,9 +2,12 @@
 
     SandboxError                       .hint: what to do about it, where known
     ├─ ManifestError   (+ValueError)   .findings: every finding of one load
+    ├─ ProfileError    (+ValueError)   .file .field: where in a seccomp profile
     ├─ NotFound, AlreadyExists         .kind .name
     ├─ WrongState                      .current .wanted
     ├─ Unsupported                     .feature .needs
+    ├─ Hindered                        .reason: kubelet's word
+    ├─ TimedOut        (+TimeoutError) what was waited for did not come in time
     └─ KernelError     (+OSError)      .errno .filename .step
        └─ SpawnError                   .op: what the failing op was to do
 
@@ -79,6 +82,15 @@ class ManifestError(SandboxError, ValueError):
         self.findings = findings
 
 
+class ProfileError(SandboxError, ValueError):
+    """A seccomp profile that is refused: `field` is where in `file` (path and, where known, line), "" for all of it."""
+
+    def __init__(self, file: str, field: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(": ".join(part for part in (file, field, message) if part), hint=hint)
+        self.file = file
+        self.field = field
+
+
 class NotFound(SandboxError):
     """There is no `kind` called `name`."""
 
@@ -113,6 +125,18 @@ class Unsupported(SandboxError):
         super().__init__(f"{feature} needs {needs}, which this host lacks", hint=hint)
         self.feature = feature
         self.needs = needs
+
+
+class Hindered(SandboxError):
+    """A container cannot be made as long as things are so; kubelet calls that `reason`, and tries again."""
+
+    def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class TimedOut(SandboxError, TimeoutError):
+    """What was waited for did not come in the time that was given."""
 
 
 class KernelError(SandboxError, OSError):

@@ -1,4 +1,5 @@
-"""What a pod is, for the whole program: plain frozen values, equal when their parts are.
+"""What pods and the other objects of a manifest are, for the whole program: plain frozen values, equal when their
+parts are.
 
 The names are those of the `v1` Pod manifest in Python's spelling, the values are valid (sandbox.manifest saw to
 that) and defaults are filled in.  Nothing here reads, writes, or knows YAML, Linux or an engine.
@@ -6,9 +7,12 @@ that) and defaults are filled in.  Nothing here reads, writes, or knows YAML, Li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
+
+from sandbox.quantity import Quantity
 
 HOSTNAME_MAX = 63  # a DNS label, RFC 1123; the kernel would take 64
 
@@ -38,6 +42,91 @@ class VolumeMount:
     read_only: bool = False
 
 
+class SeccompType(StrEnum):
+    """Where the filter of a container's system calls comes from."""
+
+    LOCALHOST = "Localhost"
+    RUNTIME_DEFAULT = "RuntimeDefault"
+    UNCONFINED = "Unconfined"  # there is none
+
+
+@dataclass(frozen=True)
+class SeccompProfile:
+    """A filter of system calls; `localhost_profile` is the path of a Localhost one, relative and without `..`."""
+
+    type: SeccompType
+    localhost_profile: str = ""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What is given and taken beside the default ones: names as sandbox.capabilities has them, or ALL."""
+
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SecurityContext:
+    """What one container may do.  Of a field that is None the pod's holds, and else the image's or the default."""
+
+    privileged: bool = False
+    capabilities: Capabilities = Capabilities()
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    read_only_root_filesystem: bool = False
+    allow_privilege_escalation: bool = True
+    seccomp_profile: SeccompProfile | None = None
+
+
+@dataclass(frozen=True)
+class PodSecurityContext:
+    """What all containers of a pod are, unless their own SecurityContext says otherwise; and `fs_group`, the group that
+    its volumes belong to."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    supplemental_groups: tuple[int, ...] = ()
+    fs_group: int | None = None
+    seccomp_profile: SeccompProfile | None = None
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a container may use at most, and what it is to get at least, by the name of the resource: `cpu` in CPUs,
+    `memory`, `ephemeral-storage` and `hugepages-<size of a page>` in bytes.
+
+    What has a limit and was given no request has the limit as its request.
+    """
+
+    limits: Mapping[str, Quantity] = field(default_factory=dict)
+    requests: Mapping[str, Quantity] = field(default_factory=dict)
+
+
+class QosClass(StrEnum):
+    """How much of what a pod may use is promised to it."""
+
+    GUARANTEED = "Guaranteed"
+    BURSTABLE = "Burstable"
+    BEST_EFFORT = "BestEffort"
+
+
+@dataclass(frozen=True)
+class ContainerPort:
+    """A port that a container listens on, and the port of the host that leads to it; `host_port` 0 is none.
+
+    `host_ip` is the address of the host that it is a port of, "" for all.
+    """
+
+    container_port: int
+    host_port: int = 0
+    protocol: str = "TCP"
+    name: str = ""
+    host_ip: str = ""
+
+
 @dataclass(frozen=True)
 class Container:
     """One container of a pod: an image, and how to run it.
@@ -53,14 +142,40 @@ class Container:
     working_dir: str | None = None
     env: tuple[EnvVar, ...] = ()
     volume_mounts: tuple[VolumeMount, ...] = ()
+    resources: Resources = Resources()
+    security_context: SecurityContext = SecurityContext()
     stdin: bool = False  # its stdin can be attached to; otherwise it is at its end from the start
     stdin_once: bool = False  # the first client's end is the end of stdin
     tty: bool = False  # stdin, stdout and stderr are one terminal
+    ports: tuple[ContainerPort, ...] = ()
+
+
+class Medium(StrEnum):
+    """What an emptyDir is kept on."""
+
+    DISK = ""
+    MEMORY = "Memory"
 
 
 @dataclass(frozen=True)
 class EmptyDir:
-    """A directory that is empty when the pod starts and gone when it ends."""
+    """A directory that is empty when the pod starts and gone when it ends; in memory it holds `size_limit` bytes."""
+
+    medium: Medium = Medium.DISK
+    size_limit: Quantity | None = None
+
+
+class HostPathType(StrEnum):
+    """What has to stand at a hostPath, and whether it is made where nothing does."""
+
+    UNCHECKED = ""
+    DIRECTORY_OR_CREATE = "DirectoryOrCreate"
+    DIRECTORY = "Directory"
+    FILE_OR_CREATE = "FileOrCreate"
+    FILE = "File"
+    SOCKET = "Socket"
+    CHAR_DEVICE = "CharDevice"
+    BLOCK_DEVICE = "BlockDevice"
 
 
 @dataclass(frozen=True)
@@ -68,9 +183,18 @@ class HostPath:
     """What stands at the absolute `path` on the host."""
 
     path: str
+    type: HostPathType = HostPathType.UNCHECKED
 
 
-VolumeSource = EmptyDir | HostPath
+@dataclass(frozen=True)
+class ClaimVolume:
+    """The volume of the PersistentVolumeClaim `claim_name` of the pod's namespace."""
+
+    claim_name: str
+    read_only: bool = False
+
+
+VolumeSource = EmptyDir | HostPath | ClaimVolume
 
 
 @dataclass(frozen=True)
@@ -96,6 +220,7 @@ class Pod:
     host_network: bool = False
     host_pid: bool = False
     host_ipc: bool = False  # with the host's /dev/shm
+    security_context: PodSecurityContext = PodSecurityContext()
     containers: tuple[Container, ...] = ()
     volumes: tuple[Volume, ...] = ()
 
@@ -105,3 +230,58 @@ class Pod:
         cuts it (SEMANTICS A10): 63 characters, and none of `-.` left at the end."""
         asked = self.hostname or self.name
         return asked if len(asked) <= HOSTNAME_MAX else asked[:HOSTNAME_MAX].rstrip("-.")
+
+    @property
+    def qos_class(self) -> QosClass:
+        """By the CPU and memory of its containers, as kubelet has it (ComputePodQOS); a 0 says nothing."""
+        limits = [_compute(each.resources.limits) for each in self.containers]
+        requests = [_compute(each.resources.requests) for each in self.containers]
+        if not any(limits) and not any(requests):
+            return QosClass.BEST_EFFORT
+        if all(len(limit) == 2 for limit in limits) and _totals(limits) == _totals(requests):
+            return QosClass.GUARANTEED
+        return QosClass.BURSTABLE
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The claims that the pod's volumes name, each once."""
+        sources = (volume.source for volume in self.volumes)
+        return tuple(dict.fromkeys(each.claim_name for each in sources if isinstance(each, ClaimVolume)))
+
+
+def _compute(amounts: Mapping[str, Quantity]) -> dict[str, Decimal]:
+    return {name: amounts[name].value for name in ("cpu", "memory") if name in amounts and amounts[name].value}
+
+
+def _totals(amounts: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
+    totals: dict[str, Decimal] = {}
+    for each in amounts:
+        for name, amount in each.items():
+            totals[name] = totals.get(name, Decimal(0)) + amount
+    return totals
+
+
+class AccessMode(StrEnum):
+    """Who may mount a claim's volume; on one machine only the last says something."""
+
+    READ_WRITE_ONCE = "ReadWriteOnce"
+    READ_ONLY_MANY = "ReadOnlyMany"
+    READ_WRITE_MANY = "ReadWriteMany"
+    READ_WRITE_ONCE_POD = "ReadWriteOncePod"  # one pod at a time
+
+
+@dataclass(frozen=True)
+class PersistentVolumeClaim:
+    """A directory that outlives the pods which mount it; `storage` bytes are a request, not a limit.
+
+    A `storage_class_name` or `volume_name` of None leaves it to whoever makes the volume.
+    """
+
+    name: str
+    access_modes: tuple[AccessMode, ...]
+    storage: Quantity
+    namespace: str = "default"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    storage_class_name: str | None = None
+    volume_name: str | None = None

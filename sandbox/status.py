@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
-from sandbox.model import Pod
+from sandbox.model import PersistentVolumeClaim, Pod
 
 CREATING = "ContainerCreating"  # reason of a container whose program is still to run
+# Reasons of events that say what a pod asks for and this host cannot give; the pod runs all the same.
+REQUESTS_NOT_ENFORCED = "RequestsNotEnforced"
+OOM_SCORE_NOT_SET = "OOMScoreAdjNotSet"
+CRASHING = "CrashLoopBackOff"  # of one that waits for its restart
 START_ERROR = 128  # exit code of a container whose program could not be started (SEMANTICS A24)
 
 
@@ -48,6 +53,7 @@ class Waiting:
 
     reason: str  # ContainerCreating, CrashLoopBackOff, …
     message: str = ""
+    hint: str = ""  # what to do about it, where that is known
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,13 @@ class ContainerStatus:
     def started(self) -> bool:
         return isinstance(self.state, Running)
 
+    @property
+    def hindrance(self) -> Waiting | None:
+        """Why the container cannot be made as things are, if that is so; it is tried again."""
+        if isinstance(self.state, Waiting) and self.state.reason not in (CREATING, CRASHING):
+            return self.state
+        return None
+
 
 @dataclass(frozen=True)
 class Event:
@@ -122,6 +135,36 @@ class PodStatus:
     start_time: datetime | None = None
     sandbox_ready: bool = False
     pod_ips: tuple[str, ...] = ()
+    host_ip: str = "127.0.0.1"  # the address that the host has to others; this one where it has none
     reason: str = ""
     message: str = ""
     events: tuple[Event, ...] = ()  # the oldest first
+    unschedulable: str = ""  # what the pod waits for before anything of it is made; empty where it does not
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it will run any more."""
+        return self.phase in (Phase.SUCCEEDED, Phase.FAILED)
+
+    @property
+    def ready(self) -> bool:
+        return not self.over and all(each.ready for each in self.containers)
+
+
+class ClaimPhase(StrEnum):
+    """Whether a claim's volume is there."""
+
+    BOUND = "Bound"
+    LOST = "Lost"
+
+
+@dataclass(frozen=True)
+class ClaimStatus:
+    """A claim as it is now: what was asked for, `path` of its volume on the host, and the names of pods that use it."""
+
+    claim: PersistentVolumeClaim
+    uid: str
+    creation_timestamp: datetime
+    phase: ClaimPhase
+    path: Path
+    used_by: tuple[str, ...] = ()

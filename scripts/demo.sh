@@ -15,11 +15,12 @@ trap 'rm -rf "$SEEDPOD_ROOT"' EXIT
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 show() { printf '$ %s\n' "$*"; "$@"; }
 
-# The cgroups of another root are other people's pods; those of this one are named after its path.
-slice=seedpod$(printf %s "$SEEDPOD_ROOT" | sha256sum | cut -c 1-8).slice
+# The cgroups and links of another root are other people's pods; those of this one are named after its path.
+hash=$(printf %s "$SEEDPOD_ROOT" | sha256sum | cut -c 1-8)
+slice=seedpod$hash.slice
 processes() { grep -ls "^0::/$slice" /proc/[0-9]*/cgroup || true; }
 mounts() { sort /proc/self/mountinfo; }
-links() { ls /sys/class/net; }
+links() { ls /sys/class/net | grep -E "^(seedpod$hash|sp${hash:0:7}-)" || true; }
 cgroups() { find "$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)" -maxdepth 1 -name "$slice"; }
 standing() { processes; mounts; links; cgroups; }
 
@@ -42,7 +43,7 @@ say "A pod that stays, with a web server and a persistent volume"
 show seedpod run -d --wait examples/website.yaml
 show seedpod get -o wide
 for container in puller server; do
-	show seedpod exec website -c $container -- sh -c 'hostname; ls -l /proc/self/ns | grep -oE "(net|ipc|uts|mnt|pid):.*"'
+	show seedpod exec website -c $container -- sh -c 'hostname; ls -l /proc/self/ns | grep -oE " (net|ipc|uts|mnt|pid) .*"'
 done
 show seedpod exec website -c puller -- sh -c 'echo "from the puller" > /dev/shm/note'
 show seedpod exec website -c server -- cat /dev/shm/note

@@ -11,9 +11,12 @@ packages=(
 	python3-dev     # the extension
 	python3-venv    # .venv
 	libcap-dev      # python-prctl is built from source
+	libseccomp-dev  # seccomp filters are built with it
 	busybox-static  # localhost/busybox is made of it
 	e2fsprogs       # a test makes a file immutable with chattr
 	mount           # tests mount a tmpfs
+	util-linux      # tests enter a sandbox's namespaces with nsenter
+	runc            # a test runs an OCI bundle in a sandbox's namespaces
 )
 
 missing=()

@@ -9,19 +9,30 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import cgroups
 from sandbox.linux import network
+from sandbox.pod import leases
+from sandbox.pod.root_network import read_book
 from sandbox.pod.slices import Slices
+from tests.network import Host
 from tests.runner import Seedpod
 
 HERE = Path(__file__).parent
+
+# How long an example takes says how busy the machine is, and nothing else.
+hypothesis.settings.register_profile("seedpod", deadline=None)
+hypothesis.settings.load_profile("seedpod")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root")
+    for marker in item.iter_markers("controllers"):
+        for reason in filter(None, map(cgroups.detect().why_not, marker.args)):
+            pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +59,7 @@ def root(tmp_path: Path, images: Path) -> Iterator[Path]:
     directory.mkdir()
     (directory / "images").symlink_to(images)
     yield directory
-    pods = directory / "pods"
-    left = sorted(path.name for path in pods.iterdir()) if pods.is_dir() else []
+    left = sorted(str(path) for kind in ("pods", "boxes") for path in directory.glob(f"{kind}/[!.]*"))
     assert left == [], "directories of pods are left"
 
 
@@ -61,10 +71,21 @@ def _snapshot(slice_prefix: str) -> dict[str, object]:
         "cgroups": sorted(path.name for path in mount_point.glob(f"{slice_prefix}*")),
         "children": _children(),
         "fds": _fds(),
-        "links": network.link_names(),
+        "links": [name for name in network.link_names() if _is_of(name, slice_prefix)],
+        "nft": [line for line in _nft("list ruleset") if slice_prefix.removesuffix(".slice") in line],
         "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
         "podmons": _podmons_of(slice_prefix),
     }
+
+
+def _is_of(link: str, slice_prefix: str) -> bool:
+    """Whether a link is one that others do not make beside us: of this root, or none of any root's."""
+    name = slice_prefix.removesuffix(".slice")
+    return link.startswith((name, leases.link_name(name, 0)[:-1])) or not link.startswith(("seedpod", "sp"))
+
+
+def _nft(words: str) -> list[str]:
+    return subprocess.run(["nft", *words.split()], check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def _children() -> list[str]:
@@ -97,13 +118,26 @@ def _podmons_of(slice_prefix: str) -> list[str]:
     return found
 
 
+@pytest.fixture(scope="session")
+def loop() -> None:
+    """The library's loop runs: it is started once, and what it holds open is no leak of a test."""
+    from sandbox.library.loop import LOOP
+
+    LOOP.call(lambda: None)
+
+
 @pytest.fixture
 def no_leaks(root: Path) -> Iterator[None]:
-    """Processes, mounts, links, cgroups, fds and files are the same after the test as before it."""
-    prefix = Slices(root).name
+    """Processes, mounts, links, nft rules, cgroups, fds and files are the same after the test as before it.
+
+    Addresses and routes go with their link; no pod has a lease.
+    """
+    prefix = Slices(root).name.removesuffix(".slice")  # of pods and of sandboxes without an engine
     before = _snapshot(prefix)
     yield
     assert _snapshot(prefix) == before
+    book = read_book(root)
+    assert (book.leases, book.leaving, book.up, book.opened, book.accepted) == ({}, (), False, {}, ())
 
 
 @pytest.fixture
@@ -112,6 +146,23 @@ def seedpod(root: Path, probe: Path, no_leaks: None) -> Iterator[Seedpod]:
     runner = Seedpod(root, probe, Path(sys.executable).parent / "seedpod")
     yield runner
     runner.end_all()
+
+
+@pytest.fixture
+def host(probe: Path, tmp_path: Path) -> Iterator[Host]:
+    """A machine of the test's own."""
+    made = Host(probe, tmp_path / "seedpod", Path(sys.executable).parent / "seedpod")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def on_host(root: Path, probe: Path, no_leaks: None, host: Host) -> Iterator[Seedpod]:
+    """The command line on that machine, which is in the end as the test's first pod found it."""
+    runner = Seedpod(root, probe, host.program)
+    yield runner
+    runner.end_all()
+    assert host.before is None or host.traces() == host.before
 
 
 @pytest.fixture

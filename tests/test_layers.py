@@ -14,10 +14,11 @@ SOURCES = sorted(path for package in ("sandbox", "cgroups", "rootfs") for path i
 # From the top down: a layer may import itself and what stands below it.
 LAYERS = (
     ("sandbox.front",),
+    ("sandbox.library", "sandbox.aio"),
     ("sandbox.pod",),
     ("sandbox.linux",),
     ("sandbox.manifest", "sandbox.expand"),
-    ("sandbox.model", "sandbox.quantity", "sandbox.status", "sandbox.errors"),
+    ("sandbox.model", "sandbox.capabilities", "sandbox.quantity", "sandbox.status", "sandbox.errors"),
 )
 BESIDE = ("cgroups", "rootfs")  # import nothing of ours
 
@@ -58,8 +59,9 @@ def test_imports_go_one_way(path: Path) -> None:
 
 DOORS = {
     "sandbox.linux._native": {"sandbox.linux.native"},
-    "pyroute2": {"sandbox.linux.network"},
-    "prctl": {"sandbox.linux.host"},
+    "sandbox.linux._libseccomp": {"sandbox.linux.seccomp.filter"},
+    "pyroute2": {"sandbox.linux.network_rtnl"},
+    "prctl": {"sandbox.linux.privileges"},
     "yaml": {"sandbox.manifest.tree", "sandbox.front.encode"},
     "argparse": {"sandbox.front.arguments"},
     "inotify_simple": {"sandbox.pod.logs"},

@@ -10,7 +10,7 @@ from sandbox.front.errors import print_error
 
 
 def check(names: Sequence[str]) -> int:
-    """Print every finding of the files, a line each, and the pods of those that are accepted.  1 where one is not."""
+    """Print every finding of the files, a line each, and the objects of those accepted.  1 where one is not."""
     wrong = [_check(name) for name in dict.fromkeys(names)]
     return int(any(wrong))
 
@@ -18,12 +18,12 @@ def check(names: Sequence[str]) -> int:
 def _check(name: str) -> bool:
     """Whether anything is wrong with the file."""
     try:
-        findings, pods = files.check(name)
+        findings, objects = files.check(name)
     except KernelError as error:  # the others are checked all the same
         print_error(error)
         return True
     for finding in findings:
         print(printable(str(finding)))
-    for pod in pods:
-        print(printable(f"{name}: pod/{pod.name} is valid"))
-    return not pods
+    for each in objects:
+        print(printable(f"{name}: {type(each).__name__.lower()}/{each.name} is valid"))
+    return not objects

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from sandbox.status import PodStatus
+from sandbox.status import ClaimStatus, PodStatus
 
 if TYPE_CHECKING:
     from sandbox.pod.joining import Target
@@ -45,6 +46,15 @@ class Client(Protocol):
 
     def target(self, namespace: str, name: str, container: str) -> Target:
         """A container to join, for sandbox.front.joining."""
+
+    def claims(self) -> tuple[ClaimStatus, ...]:
+        """All claims, by namespace and name."""
+
+    def create_claim(self, manifest: Mapping[str, Any]) -> None:
+        """Make a claim of this v1 manifest.  Raises AlreadyExists."""
+
+    def remove_claim(self, namespace: str, name: str) -> None:
+        """Remove a claim and its data.  Raises NotFound, and WrongState where a pod uses it."""
 
     def stop(self, *, now: bool) -> None:
         """Ask the engine to end, `now` or once it has finished the deletions under way."""

@@ -101,9 +101,9 @@ def _names(request: Request) -> tuple[str, ...]:
 def _in_files(files: Sequence[str]) -> list[_Pod]:
     if not files:
         return []
-    from sandbox.front.files import load  # with the manifest's reader, which nobody else here needs
+    from sandbox.front.files import pods  # with the manifest's reader, which nobody else here needs
 
-    return [_Pod(pod.namespace, pod.name) for file in files for pod in load(file)]
+    return [_Pod(pod.namespace, pod.name) for file in files for pod in pods(file)]
 
 
 # ---- doing it ----

@@ -58,6 +58,16 @@ def _identity(pod: V1, now: datetime, zone: tzinfo | None) -> Iterator[str]:
     for field in ("reason", "message"):
         if field in status:
             yield f"{field.title()}:\t{status[field]}"
+    yield from _seccomp(pod["spec"], "", "")
+
+
+def _seccomp(owner: V1, indent: str, deeper: str) -> Iterator[str]:
+    """The profile that a pod or a container names."""
+    profile = owner.get("securityContext", {}).get("seccompProfile")
+    if profile:
+        yield f"{indent}SeccompProfile:\t{profile['type']}"
+        if "localhostProfile" in profile:
+            yield f"{deeper}LocalhostProfile:\t{profile['localhostProfile']}"
 
 
 def _map(title: str, entries: Mapping[str, str]) -> Iterator[str]:
@@ -109,10 +119,12 @@ def _containers(pod: V1, zone: tzinfo | None) -> Iterator[str]:
             yield f"    Image ID:\t{status['imageID']}"
         yield f"    Port:\t{NONE}"
         yield f"    Host Port:\t{NONE}"
+        yield from _seccomp(container, "    ", "      ")
         yield from _words("Command", container.get("command", []))
         yield from _words("Args", container.get("args", []))
         if status:
             yield from _container_state(status, zone)
+        yield from _resources(container["resources"])
         yield from _environment(container.get("env", []))
         yield from _mounts(container.get("volumeMounts", []))
 
@@ -148,6 +160,13 @@ def _state(title: str, state: V1, zone: tzinfo | None) -> Iterator[str]:
         yield f"      Signal:\t{facts['signal']}"
     for name, field in (("Started", "startedAt"), ("Finished", "finishedAt")):
         yield f"      {name}:\t{_time(facts[field], zone)}"
+
+
+def _resources(resources: V1) -> Iterator[str]:
+    for title in ("limits", "requests"):
+        if title in resources:
+            yield f"    {title.title()}:"
+            yield from (f"      {name}:\t{amount}" for name, amount in resources[title].items())
 
 
 def _environment(variables: Sequence[V1]) -> Iterator[str]:
@@ -186,6 +205,10 @@ def _source(volume: V1) -> Mapping[str, str]:
         case {"hostPath": source}:
             kind = "HostPath (bare host directory volume)"
             return {"Type": kind, "Path": source["path"], "HostPathType": source["type"]}
+        case {"persistentVolumeClaim": source}:
+            kind = "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)"
+            read_only = str(source.get("readOnly", False)).lower()
+            return {"Type": kind, "ClaimName": source["claimName"], "ReadOnly": read_only}
         case {"emptyDir": source}:
             kind = "EmptyDir (a temporary directory that shares a pod's lifetime)"
             limit = source.get("sizeLimit") or "<unset>"

@@ -11,6 +11,9 @@ from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError,
 _FROM_SERVER = {NotFound: "Error from server (NotFound)", AlreadyExists: "Error from server (AlreadyExists)"}
 
 
+_OF_SERVER = ("pods", "persistentvolumeclaims")
+
+
 class Usage(SandboxError):
     """The command line makes no sense: exit code 2."""
 
@@ -47,7 +50,7 @@ def print_error(error: SandboxError | OSError, *, subject: str = "") -> None:
 def _lines(error: SandboxError | OSError, subject: str) -> list[str]:
     if isinstance(error, ManifestError):
         return [f"error: {finding}" for finding in error.findings]
-    if isinstance(error, NotFound | AlreadyExists) and error.kind == "pods":
+    if isinstance(error, NotFound | AlreadyExists) and error.kind in _OF_SERVER:
         return [f"{_FROM_SERVER[type(error)]}: {error}"]
     if isinstance(error, BadRequest):
         return [f"Error from server (BadRequest): {error}"]

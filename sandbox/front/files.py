@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sandbox import manifest
 from sandbox.errors import Finding, KernelError, printable
 from sandbox.front.errors import print_warning
-from sandbox.model import Pod
-
-Documents = Sequence[tuple[Pod, Mapping[str, Any]]]
+from sandbox.model import PersistentVolumeClaim, Pod
 
 
-def load(file: str) -> tuple[Pod, ...]:
+@dataclass(frozen=True)
+class Contents:
+    """What a manifest file holds, each object with its document."""
+
+    pods: Sequence[tuple[Pod, Mapping[str, Any]]]
+    claims: Sequence[tuple[PersistentVolumeClaim, Mapping[str, Any]]]
+
+
+def pods(file: str) -> tuple[Pod, ...]:
     """The pods of a manifest file; "-" is stdin.  Raises ManifestError, or KernelError where it cannot be read."""
-    return tuple(pod for pod, _ in manifest.documents(_text(file), file=_name(file)))
+    return tuple(made for made in manifest.load(_text(file), file=_name(file)) if isinstance(made, Pod))
 
 
-def documents(file: str) -> Documents:
-    """As `load`, each pod with its document; warnings are printed."""
-    return manifest.documents(_text(file), file=_name(file), warn=_warn)
+def contents(file: str) -> Contents:
+    """All that is in a manifest file; warnings are printed."""
+    found = manifest.documents(_text(file), file=_name(file), warn=_warn)
+    return Contents(
+        [(made, document) for made, document in found if isinstance(made, Pod)],
+        [(made, document) for made, document in found if isinstance(made, PersistentVolumeClaim)],
+    )
 
 
-def check(file: str) -> tuple[tuple[Finding, ...], tuple[Pod, ...]]:
-    """All that can be said of a manifest file, and its pods if it is accepted.  Raises KernelError."""
+def check(file: str) -> tuple[tuple[Finding, ...], tuple[manifest.Object, ...]]:
+    """All that can be said of a manifest file, and its objects if it is accepted.  Raises KernelError."""
     return manifest.check(_text(file), file=_name(file))
 
 

@@ -14,15 +14,16 @@ from pathlib import Path
 
 from sandbox.errors import SandboxError
 from sandbox.front.output import Lines
-from sandbox.pod.client import Client, has_ended
+from sandbox.pod.attempts import has_ended
+from sandbox.pod.client import Client
 from sandbox.pod.logs import Options, read
 from sandbox.pod.pacing import Pace
-from sandbox.status import CREATING, Phase, PodStatus, Waiting
+from sandbox.status import CREATING, PodStatus, Waiting
 
 
 def is_over(status: PodStatus | None) -> bool:
     """Whether nothing of the pod will run any more."""
-    return status is None or status.phase in (Phase.SUCCEEDED, Phase.FAILED)
+    return status is None or status.over
 
 
 class View:

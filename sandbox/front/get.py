@@ -32,7 +32,7 @@ class Request:
     def __post_init__(self) -> None:
         """Raises Usage."""
         self.wanted.check()
-        _printer(self.output)
+        printer(self.output)
 
     @property
     def wanted(self) -> Wanted:
@@ -41,7 +41,7 @@ class Request:
 
 def get(client: Client, request: Request, *, now: datetime | None = None) -> int:
     """Print the pods.  The exit code: 1 where one of those named is not there."""
-    wanted, as_objects = request.wanted, _printer(request.output)
+    wanted, as_objects = request.wanted, printer(request.output)
     chosen = wanted.of(client.pods())
     if wanted.name and chosen.missing:
         return report(chosen.missing)
@@ -69,11 +69,11 @@ def _print_table(client: Client, request: Request, chosen: Chosen, now: datetime
 
 # ---- formats ----
 
-# From the pods, and the one object that they are together: the pod itself where one was named, else a List.
+# From objects, and the one object that they are together: the object itself where one was named, else a List.
 Printer = Callable[[Sequence[V1], V1], str]
 
 
-def _printer(output: str | None) -> Printer | None:
+def printer(output: str | None) -> Printer | None:
     """The printer of a format; None for a table.  Raises Usage."""
     if output in _TABLES:
         return None
@@ -104,5 +104,7 @@ def _template(text: str) -> Printer:
 _PRINTERS: Mapping[str, Printer] = {
     "json": lambda pods, together: encode.json_text(together, indent=4) + "\n",
     "yaml": lambda pods, together: encode.yaml_text(together),
-    "name": lambda pods, together: "".join(f"pod/{pod['metadata']['name']}\n" for pod in pods),
+    "name": lambda objects, together: "".join(
+        f"{each['kind'].lower()}/{each['metadata']['name']}\n" for each in objects
+    ),
 }

@@ -32,11 +32,12 @@ def exec_(target: Target, argv: Sequence[str], *, stdin: bool, tty: bool) -> int
     env = dict(target.env)
     if size is not None:
         env["TERM"] = os.environ.get("TERM", "xterm")
-    spec = ExecSpec(tuple(argv), env, target.cwd)
+    spec = ExecSpec(tuple(argv), env, target.cwd, oom_score_adj=target.oom_score_adj)
     program = joining.execute(
         target.directory,
         target.number,
         spec,
+        target.privileges,
         stdin=STDIN if stdin else None,
         stdout=STDOUT,
         stderr=STDERR,

@@ -14,15 +14,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
 
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, WrongState
 from sandbox.front import naming
 from sandbox.front.client import Client, Ended
 from sandbox.front.errors import BadRequest, Usage
 from sandbox.front.writing import write_all
+from sandbox.pod import attempts
 from sandbox.pod.entries import Entry
 from sandbox.pod.logs import Options, read
 from sandbox.pod.paths import log_directory
-from sandbox.status import ContainerStatus, PodStatus, Running, Terminated, Waiting
+from sandbox.status import PodStatus
 
 BLOCK = 65536  # bytes written at a time, where nobody waits for each line
 
@@ -112,33 +113,11 @@ def _source(root: Path, request: Request, pod: PodStatus, name: str) -> _Source:
 
     directory = log_directory(root, namespace=pod.pod.namespace, name=pod_name, uid=pod.uid, container=name)
     status = next((each for each in pod.containers if each.name == name), None)
-    instance = _instance(status, name, pod_name, previous=request.previous)
+    try:
+        instance = attempts.to_read(status, name, pod_name, previous=request.previous)
+    except WrongState as error:
+        raise BadRequest(error.message) from None
     return _Source(pod.uid, name, instance, directory, line)
-
-
-def _instance(status: ContainerStatus | None, name: str, pod: str, *, previous: bool) -> int:
-    """The instance that kubelet would read: the newest that ran, or the one that ended before it.
-
-    A container that waits has ended already, if ever it ran: then the newest is also the previous one.
-    """
-    which = f'container "{name}" in pod "{pod}"'
-    if status is None:
-        raise BadRequest(f"{which} is waiting to start - no logs yet")
-    ended = status.last_state if status.last_state and status.last_state.container_id else None
-    match status.state:
-        case _ if previous and not ended:
-            raise BadRequest(f"previous terminated {which} not found")
-        case Waiting() if ended:
-            return status.restart_count
-        case Waiting(reason):
-            raise BadRequest(f"{which} is waiting to start: {_WAITING.get(reason, reason)}")
-        case Terminated(container_id="") if not ended:
-            raise BadRequest(f"{which} is terminated")
-        case Running() | Terminated():
-            return status.restart_count - 1 if previous else status.restart_count
-
-
-_WAITING = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
 
 
 # ---- carrying lines ----

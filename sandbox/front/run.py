@@ -21,10 +21,18 @@ from sandbox.front.output import Lines, Output
 from sandbox.linux import host
 from sandbox.model import Container, Pod
 from sandbox.pod import hosting, lifecycle
-from sandbox.pod.client import Client
+from sandbox.pod.client import Client, Created
 from sandbox.pod.pacing import Pace, held
 from sandbox.pod.paths import log_directory
-from sandbox.status import Event, PodStatus, Running, Terminated
+from sandbox.status import (
+    OOM_SCORE_NOT_SET,
+    REQUESTS_NOT_ENFORCED,
+    Event,
+    PodStatus,
+    Running,
+    Terminated,
+    Waiting,
+)
 
 LOST = "output was rotated away before it could be passed on"
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -34,12 +42,12 @@ News = queue.SimpleQueue[int | OSError | None]  # a signal, a failure of our out
 
 def run(root: Path, file: str, *, keep: bool = False) -> int:
     """Run the pods of a manifest until their end, and remove them unless they are to be kept.  The verb's exit code."""
-    pods = files.documents(file)
+    contents = files.contents(file)
     host.require_privileges()
     news: News = queue.SimpleQueue()
     # Before there is any other thread, and until there is none any more.
     with signals.taken(INTERRUPTS, _Patience(news)), hosting.engine(root, print_warning) as client:
-        return _Run(client, root, pods, keep, news).main()
+        return _Run(client, root, contents, keep, news).main()
 
 
 class _Patience:
@@ -60,20 +68,27 @@ class _Patience:
 def run_detached(root: Path, file: str, *, wait: timedelta | None = None) -> int:
     """Make the pods of a manifest and return when their containers have started; with `wait` when they are ready, or
     after so long."""
-    pods = files.documents(file)
+    contents = files.contents(file)
     host.require_privileges()
     with Client(root) as client:
-        uids = client.create([document for _, document in pods])
+        created = _create(client, contents)
+        for (claim, _), word in zip(contents.claims, created.claims, strict=True):
+            print(f"persistentvolumeclaim/{claim.name} {word}", flush=True)
         try:
-            _wait_begun(client, uids)
+            _wait_begun(client, created.uids)
         except SandboxError:
-            _remove(client, uids)
+            _remove(client, created.uids)
             raise
-        for pod, _ in pods:
+        for pod, _ in contents.pods:
             print(f"pod/{pod.name} created", flush=True)
         if wait is not None:
-            _wait_ready(client, pods, uids, wait.total_seconds())
+            _wait_ready(client, [pod for pod, _ in contents.pods], created.uids, wait.total_seconds())
     return 0
+
+
+def _create(client: Client, contents: files.Contents) -> Created:
+    pods, claims = ([document for _, document in each] for each in (contents.pods, contents.claims))
+    return client.create_all(pods, claims)
 
 
 def _wait_begun(client: Client, uids: Sequence[str]) -> None:
@@ -86,28 +101,28 @@ def _wait_begun(client: Client, uids: Sequence[str]) -> None:
 
 
 def _has_begun(status: PodStatus) -> bool:
-    """Whether every container was started once, or could not be."""
-    return is_over(status) or all(
-        each.restart_count or each.last_state or isinstance(each.state, Running | Terminated)
-        for each in status.containers
+    """Whether every container was started once, or could not be, or the pod waits for what somebody else has to do."""
+    return (
+        is_over(status)
+        or bool(status.unschedulable)
+        or all(
+            each.restart_count or each.last_state or isinstance(each.state, Running | Terminated) or each.hindrance
+            for each in status.containers
+        )
     )
 
 
-def _wait_ready(client: Client, pods: files.Documents, uids: Sequence[str], seconds: float) -> None:
+def _wait_ready(client: Client, pods: Sequence[Pod], uids: Sequence[str], seconds: float) -> None:
     """Raises SandboxError where one is not ready in time, or never will be."""
     with client.watch(uids) as watch:
         late: list[str] = []
         for statuses in watch.until(time.monotonic() + seconds):
-            late = [pod.name for (pod, _), each in zip(pods, statuses, strict=True) if not (each and _is_ready(each))]
+            late = [pod.name for pod, each in zip(pods, statuses, strict=True) if not (each and each.ready)]
             if not late:
                 return
             if all(is_over(each) for each in statuses):
                 raise SandboxError(f"pods/{late[0]} has ended and will not be ready")
     raise SandboxError(f"timed out waiting for the condition on pods/{late[0]}")
-
-
-def _is_ready(status: PodStatus) -> bool:
-    return not is_over(status) and all(each.ready for each in status.containers)
 
 
 def _remove(client: Client, uids: Sequence[str]) -> None:
@@ -132,6 +147,7 @@ class _Told:
 
     def __init__(self) -> None:
         self._ends: set[str] = set()
+        self._hindrances: set[tuple[str, str, Waiting]] = set()
         self._events: set[tuple[str, Event]] = set()
 
     def tell(self, statuses: Sequence[PodStatus | None]) -> None:
@@ -143,10 +159,24 @@ class _Told:
                     self._ends.add(end.container_id)
                     subject = f'pod "{status.pod.name}", container "{container}": '
                     print_error(SandboxError(end.message, hint=end.hint or None), subject=subject)
+            for each in status.containers:
+                if each.hindrance and (status.uid, each.name, each.hindrance) not in self._hindrances:
+                    self._hindrances.add((status.uid, each.name, each.hindrance))
+                    _tell_hindrance(status, each.name, each.hindrance)
             for event in status.events:
                 if event.warning and not event.container and (status.uid, event) not in self._events:
                     self._events.add((status.uid, event))
-                    print_error(SandboxError(f'pod "{status.pod.name}": {event.message}'))
+                    said = f'pod "{status.pod.name}": {event.message}'
+                    if event.reason in (OOM_SCORE_NOT_SET, REQUESTS_NOT_ENFORCED):
+                        print_warning(said)
+                    else:
+                        print_error(SandboxError(said))
+
+
+def _tell_hindrance(status: PodStatus, container: str, state: Waiting) -> None:
+    """It is tried again and again, as kubelet does: whoever waits for `run` has to know what for."""
+    subject = f'pod "{status.pod.name}", container "{container}": '
+    print_error(SandboxError(f"{state.reason}: {state.message}", hint=state.hint or None), subject=subject)
 
 
 def _refuse_unmade(status: PodStatus) -> None:
@@ -169,11 +199,11 @@ class _Run:
     The first TERM, INT or HUP ends the pods gracefully, the second at once; then nobody waits for our stdout either.
     """
 
-    def __init__(self, client: Client, root: Path, pods: files.Documents, keep: bool, news: News) -> None:
+    def __init__(self, client: Client, root: Path, contents: files.Contents, keep: bool, news: News) -> None:
         self._client = client
         self._root = root
-        self._pods = [pod for pod, _ in pods]
-        self._manifests = [document for _, document in pods]
+        self._pods = [pod for pod, _ in contents.pods]
+        self._contents = contents
         self._keep = keep
         self._uids: list[str] = []
         self._news = news
@@ -183,7 +213,9 @@ class _Run:
         self._told = _Told()
 
     def main(self) -> int:
-        self._uids = self._client.create(self._manifests)
+        self._uids = _create(self._client, self._contents).uids
+        if not self._uids:  # claims alone: there is nobody to wait for
+            return 0
         try:
             with View(self._client, self._uids, lambda: self._news.put(None)) as view:
                 self._follow(view)

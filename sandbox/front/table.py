@@ -159,7 +159,12 @@ def table(
         rows = [[pod["metadata"]["namespace"], *row] for pod, row in zip(pods, rows, strict=True)]
     if not rows:
         return ""
-    lines = ["\t".join(_cell(cell) for cell in row) + "\n" for row in ([columns] if headers else []) + rows]
+    return set_out(([columns] if headers else []) + rows)
+
+
+def set_out(rows: Sequence[Sequence[str]]) -> str:
+    """Rows in columns, as kubectl's tables are set."""
+    lines = ["\t".join(_cell(cell) for cell in row) + "\n" for row in rows]
     return aligned("".join(lines), minimum=6, padding=3)
 
 

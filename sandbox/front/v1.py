@@ -12,13 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sandbox import model
+from sandbox.quantity import Quantity, parse
 from sandbox.status import ContainerState, ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
 
 V1 = dict[str, Any]
 
-HOST_IP = "127.0.0.1"  # one machine, seen from itself
 COMPONENT = "seedpod"  # who reports events
-QOS_CLASS = "BestEffort"  # a manifest can ask for no resources yet
 
 # What kubelet writes as the start of an instance whose program never ran: the runtime's zero.
 _NEVER_STARTED = "1970-01-01T00:00:00Z"
@@ -33,7 +32,6 @@ _POD_DEFAULTS: V1 = {
 _CONTAINER_DEFAULTS: V1 = {
     "terminationMessagePath": "/dev/termination-log",
     "terminationMessagePolicy": "File",
-    "resources": {},
 }
 
 
@@ -81,13 +79,17 @@ def _metadata(status: PodStatus) -> V1:
 
 def _spec(status: PodStatus, node_name: str) -> V1:
     pod, written = status.pod, _said(_without_nulls(status.manifest.get("spec") or {}))
+    asked = {container.name: container.resources for container in pod.containers}
     spec = {
         **_POD_DEFAULTS,
         **written,
         "restartPolicy": str(pod.restart_policy),
         "terminationGracePeriodSeconds": pod.termination_grace_period_seconds,
         "nodeName": node_name,
-        "containers": [_container(item) for item in _named(written, "containers", pod.containers, _from_container)],
+        "containers": [
+            {**_container(item, pod), "resources": _resources(asked.get(item["name"], model.Resources()))}
+            for item in _named(written, "containers", pod.containers, _from_container)
+        ],
     }
     if volumes := _named(written, "volumes", pod.volumes, _from_volume):
         spec["volumes"] = [_volume(item) for item in volumes]
@@ -115,9 +117,26 @@ def _said(fields: V1) -> V1:
     return {name: value for name, value in fields.items() if value != ""}
 
 
-def _container(written: V1) -> V1:
+def _container(written: V1, pod: model.Pod) -> V1:
     image = written.get("image", "")
-    return {**_CONTAINER_DEFAULTS, "imagePullPolicy": _pull_policy(image), **_said(written)}
+    container = {**_CONTAINER_DEFAULTS, "imagePullPolicy": _pull_policy(image), **_said(written)}
+    if ports := written.get("ports"):
+        container["ports"] = [_port(item, pod.host_network) for item in ports]
+    return container
+
+
+def _port(written: V1, host_network: bool) -> V1:
+    on_host = {"hostPort": written["containerPort"]} if host_network else {}
+    return {"protocol": "TCP", **_said(written), **on_host}
+
+
+def _resources(resources: model.Resources) -> V1:
+    """With the requests that limits imply, all in the canonical form."""
+    return _present(limits=_amounts(resources.limits), requests=_amounts(resources.requests))
+
+
+def _amounts(amounts: Mapping[str, Quantity]) -> V1:
+    return {name: str(amount) for name, amount in sorted(amounts.items())}
 
 
 def _pull_policy(image: str) -> str:
@@ -128,7 +147,14 @@ def _pull_policy(image: str) -> str:
 def _volume(written: V1) -> V1:
     if "hostPath" in written:
         return {**written, "hostPath": {"type": "", **written["hostPath"]}}
+    if limit := written.get("emptyDir", {}).get("sizeLimit"):
+        return {**written, "emptyDir": {**written["emptyDir"], "sizeLimit": canonical(limit)}}
     return written if len(written) > 1 else {**written, "emptyDir": {}}
+
+
+def canonical(amount: str | int | float) -> str:
+    """A quantity of a manifest as the API server stores it: `1024Mi` is `1Gi`."""
+    return str(parse(str(amount).strip()))
 
 
 def _from_container(container: model.Container) -> V1:
@@ -139,19 +165,49 @@ def _from_container(container: model.Container) -> V1:
         args=list(container.args),
         workingDir=container.working_dir,
         env=[{"name": variable.name, "value": variable.value} for variable in container.env],
+        ports=[
+            _present(
+                name=port.name,
+                hostIP=port.host_ip,
+                hostPort=port.host_port or None,
+                containerPort=port.container_port,
+                protocol=port.protocol,
+            )
+            for port in container.ports
+        ],
         volumeMounts=[
             _present(name=mount.name, mountPath=mount.mount_path, readOnly=mount.read_only or None)
             for mount in container.volume_mounts
         ],
+        securityContext=_from_security(container.security_context),
+    )
+
+
+def _from_security(context: model.SecurityContext) -> V1:
+    profile = context.seccomp_profile
+    capabilities = _present(add=list(context.capabilities.add), drop=list(context.capabilities.drop))
+    return _present(
+        privileged=context.privileged or None,
+        capabilities=capabilities,
+        runAsUser=context.run_as_user,
+        runAsGroup=context.run_as_group,
+        runAsNonRoot=context.run_as_non_root,
+        readOnlyRootFilesystem=context.read_only_root_filesystem or None,
+        allowPrivilegeEscalation=None if context.allow_privilege_escalation else False,
+        seccompProfile=profile and _present(type=str(profile.type), localhostProfile=profile.localhost_profile),
     )
 
 
 def _from_volume(volume: model.Volume) -> V1:
     match volume.source:
-        case model.HostPath(path):
-            return {"name": volume.name, "hostPath": {"path": path}}
-        case model.EmptyDir():
-            return {"name": volume.name, "emptyDir": {}}
+        case model.HostPath(path, kind):
+            return {"name": volume.name, "hostPath": {"path": path, "type": str(kind)}}
+        case model.ClaimVolume(claim, read_only):
+            source = _present(claimName=claim, readOnly=read_only or None)
+            return {"name": volume.name, "persistentVolumeClaim": source}
+        case model.EmptyDir(medium, limit):
+            source = _present(medium=str(medium), sizeLimit=str(limit) if limit else None)
+            return {"name": volume.name, "emptyDir": source}
 
 
 # ---- status ----
@@ -159,21 +215,25 @@ def _from_volume(volume: model.Volume) -> V1:
 
 def _status(status: PodStatus) -> V1:
     on_node = status.start_time is not None
-    own = (HOST_IP,) if on_node and status.pod.host_network else ()
+    if status.unschedulable:
+        # What kubelet has not seen has no containers yet, as little as one that the scheduler found no node for.
+        waits = _condition("PodScheduled", False, since=None, reason="Unschedulable", message=status.unschedulable)
+        return {"phase": str(status.phase), "conditions": [waits], "qosClass": str(status.pod.qos_class)}
+    own = (status.host_ip,) if on_node and status.pod.host_network else ()
     ips = [{"ip": ip} for ip in status.pod_ips or own]
     return _present(
         phase=str(status.phase),
         conditions=_conditions(status),
         message=status.message,
         reason=status.reason,
-        hostIP=HOST_IP if on_node else None,
-        hostIPs=[{"ip": HOST_IP}] if on_node else None,
+        hostIP=status.host_ip if on_node else None,
+        hostIPs=[{"ip": status.host_ip}] if on_node else None,
         podIP=ips[0]["ip"] if ips else None,
         podIPs=ips,
         startTime=rfc3339(status.start_time),
         # kubelet sorts them by name, whatever the order in the spec.
         containerStatuses=[_container_status(each) for each in sorted(status.containers, key=lambda each: each.name)],
-        qosClass=QOS_CLASS,
+        qosClass=str(status.pod.qos_class),
     )
 
 

@@ -88,6 +88,14 @@ def _delete(options: Options) -> int:
         return delete(client, request)
 
 
+def _volume(options: Options) -> int:
+    from sandbox.front.volume import Request, volume
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return volume(client, request)
+
+
 def _agent(options: Options) -> int:
     if options.what == "stop":
         from sandbox.front.agent import stop
@@ -238,6 +246,23 @@ VERBS: tuple[Verb, ...] = (
             ),
             switch("--ignore-not-found", help="a pod that is not there is no error"),
         ),
+    ),
+    Verb(
+        "volume",
+        "persistent volumes: list, create, remove, inspect the claims to them",
+        _volume,
+        (
+            argument("what", choices=("ls", "create", "rm", "inspect"), metavar="ls|create|rm|inspect"),
+            argument("words", nargs="*", metavar="NAME", help="a claim"),
+            argument(
+                "-n", "--namespace", default="default", type=_namespace, metavar="NS", help="the claims' namespace"
+            ),
+            switch("-A", "--all-namespaces", help="ls: the claims of all namespaces"),
+            argument("-o", "--output", metavar="FORMAT", help="ls: wide, json, yaml, name or jsonpath=TEMPLATE"),
+            switch("--no-headers", help="ls: no heading above the table"),
+            argument("--size", metavar="QUANTITY", help="create: how much is asked for, no limit [1Gi]"),
+        ),
+        usage="ls|create|rm|inspect [-n NS] [NAME ...]",
     ),
     Verb(
         "agent",

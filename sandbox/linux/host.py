@@ -6,6 +6,7 @@ Reads and asks only; nothing is changed.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import platform
 import resource
@@ -13,18 +14,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import prctl
-
 import cgroups
+from sandbox import capabilities
 from sandbox.errors import KernelError, Unsupported
-from sandbox.linux import network
-from sandbox.linux.security import DEFAULT_CAPABILITIES
+from sandbox.linux import netfilter, privileges
 
 MINIMUM_FILES = 64  # a pod of two containers being made, two clients, Python's own
 MINIMUM_KERNEL = (5, 14)  # cgroup.kill; mount_setattr is from 5.12, close_range's CLOEXEC from 5.11
 
 # What the engine and podmon use themselves, beside what they can only hand on if they have it.
-NEEDED_CAPABILITIES = (*DEFAULT_CAPABILITIES, "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE")
+NEEDED_CAPABILITIES = (*capabilities.DEFAULT, "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE")
+FIRST_USER_NAMESPACE = 0xEFFFFFFD  # the inode of its /proc/PID/ns/user, linux/proc_ns.h
 USEFUL_CAPABILITIES = {"SYS_RESOURCE": "rlimits cannot be raised and oom_score_adj not lowered"}
 
 
@@ -38,16 +38,22 @@ class Ability:
     remedy: str | None = None
 
 
-def missing_capabilities(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of `names` (without CAP_) that this process does not have in effect."""
-    return tuple(name for name in names if not getattr(prctl.cap_effective, name.lower()))
+def in_first_user_namespace() -> bool:
+    """Whether root is root of the machine, and not of a user namespace that somebody made."""
+    return Path("/proc/self/ns/user").stat().st_ino == FIRST_USER_NAMESPACE
 
 
 def require_privileges() -> None:
     """Raises Unsupported where this process cannot make pods at all (SEMANTICS A44)."""
     if os.geteuid() != 0:
         raise Unsupported("running a pod", needs="root", hint="run it with sudo")
-    missing = missing_capabilities(NEEDED_CAPABILITIES)
+    if not in_first_user_namespace():
+        raise Unsupported(
+            "running a pod",
+            needs="the first user namespace",
+            hint="run it outside of containers and of unshare --user: what it is root of here is not the machine",
+        )
+    missing = privileges.missing(NEEDED_CAPABILITIES)
     if missing:
         raise Unsupported(
             "running a pod",
@@ -68,6 +74,25 @@ def allow_open_files() -> None:
     """Let this process open as many files as it may allow itself."""
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
+@functools.cache
+def memory() -> int:
+    """How many bytes of memory this machine has."""
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemTotal"].split()[0]) << 10
+
+
+@functools.cache
+def lowest_oom_score_adj() -> int:
+    """The lowest oom_score_adj that a process which this one makes can give itself (proc_pid_oom_score_adj(5))."""
+    return own_oom_score_adj() if privileges.missing(("SYS_RESOURCE",)) else -1000
+
+
+@functools.cache
+def own_oom_score_adj() -> int:
+    """This process's own, as it was when first asked for."""
+    return int(Path("/proc/self/oom_score_adj").read_text())
 
 
 def abilities() -> list[Ability]:
@@ -119,13 +144,17 @@ def _namespaces() -> Ability:
 def _capabilities() -> Ability:
     if os.geteuid() != 0:
         return Ability("privileges", f"uid {os.geteuid()}", True, "pods need root: run it with sudo")
-    lost = missing_capabilities(NEEDED_CAPABILITIES)
+    lost = privileges.missing(NEEDED_CAPABILITIES)
     if lost:
         return Ability("privileges", "root without " + " ".join(lost), True, "no pod can run without them")
-    for name, meaning in USEFUL_CAPABILITIES.items():
-        if missing_capabilities((name,)):
-            return Ability("privileges", f"root without {name}", True, meaning)
-    return Ability("privileges", "root, all capabilities needed")
+    if not in_first_user_namespace():
+        return Ability("privileges", "root of a user namespace", True, "no pod can run: it is not root of the machine")
+    lacking = capabilities.names(capabilities.bits(capabilities.CAPABILITIES) & ~privileges.held())
+    if lacking:
+        meanings = [USEFUL_CAPABILITIES[name] for name in lacking if name in USEFUL_CAPABILITIES]
+        remedy = "; ".join([*meanings, "no container can be given what seedpod does not have"])
+        return Ability("privileges", "root without " + " ".join(lacking), True, remedy)
+    return Ability("privileges", "root, all capabilities")
 
 
 def _overlay() -> Ability:
@@ -137,16 +166,21 @@ def _overlay() -> Ability:
 
 def _seccomp() -> Ability:
     actions = Path("/proc/sys/kernel/seccomp/actions_avail")
-    known = actions.exists()
-    return Ability(
-        "seccomp", "available" if known else "not available", not known, None if known else "CONFIG_SECCOMP_FILTER"
-    )
+    if not actions.exists():
+        return Ability("seccomp", "not available", True, "the kernel is built without CONFIG_SECCOMP_FILTER")
+    from sandbox.linux import seccomp
+
+    try:
+        return Ability("seccomp", f"available, libseccomp {seccomp.library_version()}")
+    except Unsupported as missing:
+        return Ability("seccomp", "no profile but Unconfined", True, missing.hint)
 
 
 def _nftables() -> Ability:
     if os.geteuid() != 0:
         return Ability("nftables", "only root can tell")
-    known = network.has_nftables()
-    return Ability(
-        "nftables", "available" if known else "not loaded", not known, None if known else "modprobe nf_tables"
-    )
+    version = netfilter.nft_version()
+    if version is None:
+        remedy = "no pod can have a network of its own: apt-get install nftables; modprobe nf_tables"
+        return Ability("nftables", "not available", True, remedy)
+    return Ability("nftables", f"nft {version}")

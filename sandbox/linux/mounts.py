@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from sandbox.errors import KernelError
@@ -17,24 +18,31 @@ INERT = native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NODEV | native.MOUNT_ATTR_N
 PAGE = 4096
 
 
-def tmpfs_options(size: int, mode: int) -> tuple[str, ...]:
-    """Options of a tmpfs of `size` bytes that holds at most one inode a page.
+def tmpfs_options(size: int, mode: int, *, inodes: int | None = None) -> tuple[str, ...]:
+    """Options of a tmpfs of `size` bytes that holds at most `inodes`, or else one a page.
 
     The inode limit is no luxury: an empty file costs a tmpfs none of its bytes, so a million fit into any size.
     """
-    return (f"size={size}", f"nr_inodes={max(size // PAGE, 16)}", f"mode={mode:o}")
+    return (f"size={size}", f"nr_inodes={inodes or max(size // PAGE, 16)}", f"mode={mode:o}")
 
 
-def tmpfs(size: int, mode: int) -> int:
+def tmpfs(size: int, mode: int, *, inodes: int | None = None) -> int:
     """The fd of a detached tmpfs of `size` bytes whose root has `mode`; no devices, no setuid, no programs."""
-    options = dict(option.split("=", 1) for option in tmpfs_options(size, mode))
+    options = dict(option.split("=", 1) for option in tmpfs_options(size, mode, inodes=inodes))
     return native.new_mount("tmpfs", options, INERT)
 
 
-def overlay(lower: Path, upper: Path, work: Path) -> int:
+def open_proc(fds: ExitStack) -> int:
+    """An fd of the host's /proc, until `fds` closes it: for what a process can only be told by way of its files."""
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    fds.callback(os.close, proc)
+    return proc
+
+
+def overlay(lower: Path, upper: Path, work: Path, *, devices: bool = False) -> int:
     """The fd of a detached overlay: `lower` read-only below, writes into `upper`.
 
-    nodev, as every mount of a container is, because a container may make device nodes (CAP_MKNOD).
+    Without `devices` it is nodev, as every mount of a container is, because that may make device nodes (CAP_MKNOD).
     The three are named as /proc/self/fd/N: no length, comma or colon of a path gets into the options, and a
     container reads nothing of the host's layout in its mount table.  volatile: the upper layer is never used
     again, so nothing need be synced when it goes.
@@ -49,7 +57,7 @@ def overlay(lower: Path, upper: Path, work: Path) -> int:
             "workdir": names[2],
             "volatile": None,
         }
-        fd = native.new_mount("overlay", options, native.MOUNT_ATTR_NODEV)
+        fd = native.new_mount("overlay", options, 0 if devices else native.MOUNT_ATTR_NODEV)
     except KernelError as error:
         error.hint = error.hint or f"{upper} must be on a filesystem that overlayfs can write to (ext4, xfs, tmpfs)"
         raise
@@ -68,14 +76,16 @@ def _require_writable(fd: int, work: Path) -> None:
         raise KernelError(errno.EROFS, step="mount overlay", filename=str(work), hint=hint)
 
 
-def bind(path: Path, *, read_only: bool = False) -> int:
-    """The fd of a detached, private copy of the mount tree at `path`, nodev all the way down.
+def bind(path: Path, *, read_only: bool = False, devices: bool = False) -> int:
+    """The fd of a detached, private copy of the mount tree at `path`, nodev all the way down but for `devices`.
 
-    `read_only` is that of a volumeMount: of the mount itself, not of those below it, which would be recursiveReadOnly.
+    With those a mount that is nodev on the host still is here.  `read_only` is that of a volumeMount: of the mount
+    itself, not of those below it, which would be recursiveReadOnly.
     """
     fd = native.open_tree(str(path), native.OPEN_TREE_CLONE | native.AT_RECURSIVE)
     try:
-        native.mount_setattr(fd, set_=native.MOUNT_ATTR_NODEV, propagation=native.MS_PRIVATE, recursive=True)
+        inert = 0 if devices else native.MOUNT_ATTR_NODEV
+        native.mount_setattr(fd, set_=inert, propagation=native.MS_PRIVATE, recursive=True)
         if read_only:
             native.mount_setattr(fd, set_=native.MOUNT_ATTR_RDONLY)
     except KernelError:

@@ -179,6 +179,11 @@ def setns(fd: int, namespaces: int) -> None:
     _fd(lib.sp_setns(fd, namespaces), "setns")
 
 
+def open_in_root(root: int, path: str, flags: int) -> int:
+    """openat2(2): `path` as who has the directory `root` for a root would find it, no link leading out of it."""
+    return _fd(lib.sp_open_in_root(root, os.fsencode(path), flags), "open", path)
+
+
 def open_tree(path: str, flags: int = 0, dirfd: int = -100) -> int:
     """open_tree(2): with OPEN_TREE_CLONE a detached copy of the mount at `path`, which dies with its last fd."""
     return _fd(lib.sp_open_tree(dirfd, os.fsencode(path), flags), "open_tree", path)

@@ -91,6 +91,13 @@ class _Encoder:
         self.strings += struct.pack(f"={len(values)}I", *values) + b"\0"
         return offset
 
+    def instructions(self, program: bytes) -> int:
+        """The offset of a BPF program, aligned."""
+        self.strings += b"\0" * (-len(self.strings) % 8)
+        offset = len(self.strings)
+        self.strings += program + b"\0"
+        return offset
+
     def fd(self, fd: int) -> int:
         if fd not in self.fds:
             self.fds.append(fd)
@@ -449,6 +456,23 @@ class ReadOnly(Op):
 
 
 @dataclass(frozen=True)
+class ReadOnlyRoot(Op):
+    """Make the rootfs read-only, and not what is mounted in it.
+
+    The last of all that touches it: a mount's target can no more be made then, and a file of it that is open for
+    writing is in the way (EBUSY).
+    """
+
+    step = "make rootfs read-only"
+
+    def describe(self) -> str:
+        return "make the rootfs read-only"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("READONLY_ROOT")
+
+
+@dataclass(frozen=True)
 class Mknod(Op):
     """Make a device node; `mode` includes its type (stat.S_IFCHR)."""
 
@@ -544,6 +568,25 @@ class Fd(Op):
 
 
 @dataclass(frozen=True)
+class OomScoreAdj(Op):
+    """Set the place in the OOM killer's queue, which what is forked from here on inherits; `fd` is the host's /proc."""
+
+    fd: int
+    value: int
+    step = "set oom_score_adj"
+
+    def describe(self) -> str:
+        return f"set oom_score_adj to {self.value}"
+
+    def hint(self, number: int) -> str | None:
+        return "to lower it needs CAP_SYS_RESOURCE" if number == errno.EACCES else None
+
+    def encode(self, encoder: _Encoder) -> None:
+        path = encoder.string("self/oom_score_adj")
+        encoder.add("WRITE", fd=encoder.fd(self.fd), s1=path, s2=encoder.string(str(self.value)))
+
+
+@dataclass(frozen=True)
 class Umask(Op):
     """Set the file mode creation mask."""
 
@@ -558,6 +601,20 @@ class Umask(Op):
 
 
 @dataclass(frozen=True)
+class Own(Op):
+    """Make fds 0 to 2 a user's own, who may then open them by name (/dev/stdout, /dev/pts/0); /dev/null stays as is."""
+
+    uid: int
+    step = "own stdio"
+
+    def describe(self) -> str:
+        return f"make fds 0 to 2 those of uid {self.uid}"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("OWN", a=self.uid)
+
+
+@dataclass(frozen=True)
 class Ids(Op):
     """Become user `uid` and group `gid` with just these supplementary groups."""
 
@@ -567,7 +624,7 @@ class Ids(Op):
     step = "set ids"
 
     def describe(self) -> str:
-        groups = ",".join(map(str, self.groups)) or "none"
+        groups = shown(",".join(map(str, self.groups))) or "none"
         return f"become uid {self.uid}, gid {self.gid}, supplementary groups {groups}"
 
     def encode(self, encoder: _Encoder) -> None:
@@ -590,6 +647,19 @@ class Caps(Op):
 
     def encode(self, encoder: _Encoder) -> None:
         encoder.add("CAPS", a=self.bounding, b=self.permitted)
+
+
+@dataclass(frozen=True)
+class NoNewPrivs(Op):
+    """From now on execve adds no privileges: set-user-ID bits and capabilities of files are ignored."""
+
+    step = "set no_new_privs"
+
+    def describe(self) -> str:
+        return "set no_new_privs: no program gains privileges by execve"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("NO_NEW_PRIVS")
 
 
 @dataclass(frozen=True)
@@ -629,6 +699,57 @@ class Fork(Op):
 
     def encode(self, encoder: _Encoder) -> None:
         encoder.add("FORK", flags=int(self.terminal))
+
+
+@dataclass(frozen=True)
+class Ready(Op):
+    """Do now what Exec, the last op, would do first: after it nothing but execve is left, for a filter to allow."""
+
+    step = "get ready"
+
+    def describe(self) -> str:
+        return "close all other files and get ready to run"
+
+    def encode(self, encoder: _Encoder) -> None:
+        encoder.add("READY")
+
+
+BPF_INSTRUCTION = 8  # sizeof(struct sock_filter), linux/filter.h
+BPF_MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
+
+
+@dataclass(frozen=True)
+class Seccomp(Op):
+    """Put a filter on every system call from now on, for good.
+
+    `program` is classic BPF, an array of struct sock_filter; `name` says whose it is, for messages; `flags` are what
+    seccomp(2) takes for its mode SECCOMP_SET_MODE_FILTER.  Needs CAP_SYS_ADMIN or no_new_privs.
+    """
+
+    program: bytes
+    name: str
+    flags: int = 0
+    step = "set seccomp filter"
+
+    def describe(self) -> str:
+        count = len(self.program) // BPF_INSTRUCTION
+        return f"filter system calls by the seccomp profile {shown(self.name)} ({count} instructions)"
+
+    def hint(self, number: int) -> str | None:
+        return {
+            errno.EINVAL: "the kernel takes no such filter: it has bad instructions, more than "
+            f"{BPF_MAX_INSTRUCTIONS} of them, or a flag that is newer than this kernel",
+            errno.EACCES: "without no_new_privs a filter takes CAP_SYS_ADMIN; "
+            "allowPrivilegeEscalation: false sets no_new_privs",
+            errno.ENOSYS: "this kernel is built without CONFIG_SECCOMP_FILTER: only the profile Unconfined can be had",
+            errno.ENOMEM: "all filters of a process together are too long",
+        }.get(number)
+
+    def encode(self, encoder: _Encoder) -> None:
+        count, rest = divmod(len(self.program), BPF_INSTRUCTION)
+        if rest or not 0 < count <= 0xFFFF:  # sock_fprog counts with 16 bits
+            raise ValueError(f"not a BPF program: {len(self.program)} bytes")
+        encoder.add("SECCOMP", s1=encoder.instructions(self.program), flags=count, a=self.flags)
 
 
 @dataclass(frozen=True)
@@ -760,7 +881,16 @@ def failure(ops: Sequence[Op], *, index: int, call: int, number: int) -> SpawnEr
     name = native.CALL_NAMES.get(call, str(call))
     if index < len(ops):
         op = ops[index]
-        return SpawnError(number, op=op.describe(), call=name, step=op.step, filename=op.path, hint=op.hint(number))
+        hint = op.hint(number) or _of_filter(ops[:index], name)
+        return SpawnError(number, op=op.describe(), call=name, step=op.step, filename=op.path, hint=hint)
     if ops:
         return SpawnError(number, op="clone the child", call=name, step="clone")
     return SpawnError(number, op=f"op {index}", call=name, step=f"op {index}")
+
+
+def _of_filter(done: Sequence[Op], call: str) -> str | None:
+    """The hint for a failure under the filter that one of the ops before has put on."""
+    for op in done:
+        if isinstance(op, Seccomp):
+            return f"the seccomp profile {shown(op.name)} may forbid {call}, which starting a container takes"
+    return None

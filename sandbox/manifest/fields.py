@@ -1,5 +1,5 @@
-"""The kinds of field a manifest is made of, as small values that read a tree: Text, Whole, Flag, Choice, TextMap,
-ListOf, Tree, Record.
+"""The kinds of field a manifest is made of, as small values that read a tree: Text, Whole, Amount, Flag, Choice,
+TextMap, ListOf, Tree, Record.
 
 A manifest's tables (sandbox.manifest.pod) are built from these and say nothing about reading.  What is wrong goes to
 the report, and reading goes on with the next sibling, so that every finding of a manifest is there at once.  Where no
@@ -10,10 +10,11 @@ is never built from parts of which anything was reported.
 from __future__ import annotations
 
 import contextlib
+import copy
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from sandbox.errors import quoted
@@ -21,6 +22,7 @@ from sandbox.manifest import wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.rules import Rule, storable
 from sandbox.manifest.tree import Node
+from sandbox.quantity import Quantity, parse
 
 T = TypeVar("T")
 
@@ -117,6 +119,43 @@ class Whole(Type[int]):
             at.refuse(wording.invalid(at.node.written, f"must be greater than or equal to {self._minimum}"))
             raise Refused
         return int(value)
+
+
+class Amount(Type[Quantity]):
+    """A quantity that keeps the rules given: a string, or a number, which Kubernetes takes by its JSON."""
+
+    called = "a quantity"
+
+    def __init__(self, *rules: Callable[[Quantity], Iterator[str]]) -> None:
+        self._rules = rules
+
+    def read(self, at: Cursor) -> Quantity:
+        if isinstance(at.node.value, bool) or not isinstance(at.node.value, str | int | float):
+            raise self.refuse_type(at)
+        text = str(at.node.value)
+        try:
+            amount = parse(text.strip())
+            reasons = [reason for rule in self._rules for reason in rule(amount)]
+        except ValueError as error:
+            reasons = [str(error)]
+        for reason in reasons:
+            at.refuse(wording.invalid(quoted(text), reason))
+        if reasons:
+            raise Refused
+        return amount
+
+
+class Port(Whole):
+    """The number of a port; 0 is an absent one."""
+
+    zero = 0
+
+    def read(self, at: Cursor) -> int:
+        number = super().read(at)
+        if not 1 <= number <= 65535:
+            at.refuse(wording.invalid(at.node.written, "must be between 1 and 65535, inclusive"))
+            raise Refused
+        return number
 
 
 class Flag(Type[bool]):
@@ -253,6 +292,12 @@ class Record(Type[T]):
         # Every field that Kubernetes has here.
         self.names = self.known | self.ignored | self.moot.keys() | {field.name for field in fields}
 
+    def not_requiring(self, name: str, *below: str) -> Record[T]:
+        """The same, where the field `name`, or the one at the path `below` it, may be missing."""
+        other = copy.copy(self)
+        other.fields = tuple(_not_required(field, below) if field.name == name else field for field in self.fields)
+        return other
+
     def read(self, at: Cursor) -> T:
         if not isinstance(at.node.value, Mapping):
             raise self.refuse_type(at)
@@ -296,3 +341,10 @@ class Record(Type[T]):
             where = there.node.place if there else at.named
             at.refuse(wording.required(reason), at=where, path=wording.child(at.path, field.name))
         return {}
+
+
+def _not_required(field: Field, below: tuple[str, ...]) -> Field:
+    if not below:
+        return replace(field, required=False)
+    assert isinstance(field.type, Record)
+    return replace(field, type=field.type.not_requiring(*below))

@@ -10,9 +10,12 @@ from typing import Any
 
 from sandbox import model
 from sandbox.errors import quoted
-from sandbox.manifest import moot, rules, wording
+from sandbox.manifest import moot, ports, rules, security, wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Text, TextMap, Whole
+from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Text, Whole
+from sandbox.manifest.metadata import METADATA
+from sandbox.manifest.resources import RESOURCES
+from sandbox.manifest.volumes import VOLUME
 
 # ---- rules that look at more than one field ----
 
@@ -44,51 +47,11 @@ def _mounts_name_volumes(spec: Cursor) -> None:
                 name.refuse(wording.not_found(mount.text("name")))
 
 
-def _at_most_one_source(volume: Cursor) -> None:
-    sources = [field for name, field in volume.fields() if name in _IMPLEMENTED_SOURCES and volume.field(name)]
-    for extra in sources[1:]:
-        extra.refuse(wording.forbidden("may not specify more than 1 volume type"), at=extra.named)
-
-
 def _one_pid_namespace(spec: Cursor) -> None:
     shared, host = spec.field("shareProcessNamespace"), spec.field("hostPID")
     if shared and host and shared.node.value is True and host.node.value is True:
         shared.refuse(wording.forbidden("ShareProcessNamespace and HostPID cannot both be enabled"))
 
-
-# ---- volumes ----
-
-
-def _volume(
-    name: str, empty_dir: model.EmptyDir | None = None, host_path: model.HostPath | None = None
-) -> model.Volume:
-    # The API server makes a volume without a source an emptyDir.
-    return model.Volume(name, host_path or empty_dir or model.EmptyDir())
-
-
-EMPTY_DIR = Record(model.EmptyDir, known="medium sizeLimit mode")
-
-HOST_PATH = Record(
-    model.HostPath,
-    Field("path", Text(rules.absolute_path, rules.no_backsteps), required=True),
-    known="type",
-    idle={"type": ("",)},
-)
-
-_IMPLEMENTED_SOURCES = ("emptyDir", "hostPath")
-
-VOLUME = Record(
-    _volume,
-    Field("name", Text(rules.dns_label), required=True),
-    Field("emptyDir", EMPTY_DIR),
-    Field("hostPath", HOST_PATH),
-    known="""
-        awsElasticBlockStore azureDisk azureFile cephfs cinder configMap csi downwardAPI ephemeral fc flexVolume
-        flocker gcePersistentDisk gitRepo glusterfs image iscsi nfs persistentVolumeClaim photonPersistentDisk
-        portworxVolume projected quobyte rbd scaleIO secret storageos vsphereVolume
-    """,
-    rules=(_at_most_one_source,),
-)
 
 # ---- containers ----
 
@@ -115,16 +78,18 @@ CONTAINER = Record(
     Field("args", ListOf(Text())),
     Field("workingDir", Text()),
     Field("env", ListOf(ENV_VAR)),
+    Field("ports", ListOf(ports.CONTAINER_PORT, _unique("name"))),
     Field("volumeMounts", ListOf(VOLUME_MOUNT, _unique("mountPath", _must_be_unique))),
+    Field("resources", RESOURCES),
+    Field("securityContext", security.OF_CONTAINER),
     Field("stdin", Flag()),
     Field("stdinOnce", Flag()),
     Field("tty", Flag()),
     known="""
-        envFrom imagePullPolicy lifecycle livenessProbe ports readinessProbe resizePolicy resources restartPolicy
-        restartPolicyRules securityContext startupProbe terminationMessagePath terminationMessagePolicy volumeDevices
+        envFrom imagePullPolicy lifecycle livenessProbe readinessProbe resizePolicy restartPolicy restartPolicyRules
+        startupProbe terminationMessagePath terminationMessagePolicy volumeDevices
     """,
     idle={
-        "resources": ({},),
         "imagePullPolicy": ("Always", "IfNotPresent", "Never"),  # nothing is pulled yet
         "terminationMessagePath": ("/dev/termination-log",),
         "terminationMessagePolicy": ("File",),
@@ -132,19 +97,6 @@ CONTAINER = Record(
 )
 
 # ---- the pod ----
-
-METADATA: Record[dict[str, Any]] = Record(
-    dict,
-    Field("name", Text(rules.dns_subdomain), required=True),
-    Field("namespace", Text(rules.dns_label)),
-    Field("labels", TextMap(rules.qualified_name, Text(rules.label_value))),
-    Field("annotations", TextMap(rules.annotation_key, Text(), max_bytes=256 << 10)),
-    known="finalizers generateName ownerReferences",
-    ignored="""
-        creationTimestamp deletionGracePeriodSeconds deletionTimestamp generation managedFields resourceVersion
-        selfLink uid
-    """,
-)
 
 SPEC: Record[dict[str, Any]] = Record(
     dict,
@@ -156,25 +108,27 @@ SPEC: Record[dict[str, Any]] = Record(
     Field("hostNetwork", Flag()),
     Field("hostPID", Flag()),
     Field("hostIPC", Flag()),
+    Field("securityContext", security.OF_POD),
     Field("volumes", ListOf(VOLUME, _unique("name"))),
     known="""
         activeDeadlineSeconds dnsConfig dnsPolicy ephemeralContainers evictionResponders hostAliases hostUsers
         hostnameOverride imagePullSecrets initContainers os overhead readinessGates resourceClaims resources
-        runtimeClassName schedulingGates schedulingGroup securityContext setHostnameAsFQDN subdomain
+        runtimeClassName schedulingGates schedulingGroup setHostnameAsFQDN subdomain
     """,
     ignored="nodeName",  # there is one node
     idle={
         "dnsPolicy": ("ClusterFirst",),
-        "securityContext": ({},),
         "resources": ({},),
         **moot.IDLE,
     },
     moot=moot.OF_SPEC,
-    rules=(_mounts_name_volumes, _one_pid_namespace),
+    rules=(_mounts_name_volumes, _one_pid_namespace, ports.unique_host_ports, ports.host_network_ports),
 )
 
 
 def _pod(api_version: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> model.Pod:
+    if spec.get("host_network"):
+        spec = {**spec, "containers": ports.on_host_network(spec["containers"])}
     return model.Pod(**metadata, **spec)
 
 
@@ -186,3 +140,6 @@ POD = Record(
     Field("spec", SPEC, required=True),
     ignored="status",
 )
+
+# A pod whose containers come while it lives.
+OPEN_POD = POD.not_requiring("spec", "containers")

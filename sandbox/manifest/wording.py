@@ -57,12 +57,15 @@ def no_effect(why: str) -> str:
 
 
 def unknown_field(field: str, candidates: Iterable[str]) -> str:
-    """Names the candidate that was probably meant, when one is near."""
+    return f"unknown field {quoted(field)}{near(field, candidates)}"
+
+
+def near(written: str, candidates: Iterable[str]) -> str:
+    """Names the candidate that was probably meant, when one is near; else empty."""
     by_lower = {name.lower(): name for name in candidates}
-    # A long key is no slip of the finger, and comparing it would take long.
-    near = difflib.get_close_matches(field.lower(), by_lower, n=1, cutoff=0.75) if len(field) <= 64 else []
-    message = f"unknown field {quoted(field)}"
-    return f"{message}, did you mean {quoted(by_lower[near[0]])}?" if near else message
+    # A long one is no slip of the finger, and comparing it would take long.
+    found = difflib.get_close_matches(written.lower(), by_lower, n=1, cutoff=0.75) if len(written) <= 64 else []
+    return f", did you mean {quoted(by_lower[found[0]])}?" if found else ""
 
 
 def already_set(key: str) -> str:

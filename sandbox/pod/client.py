@@ -12,20 +12,22 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sandbox.errors import SandboxError
-from sandbox.pod import codec
+from sandbox.pod import requests
+from sandbox.pod.attempts import has_ended
 from sandbox.pod.connection import Connection, EngineEnded, connect, connect_or_start
 from sandbox.pod.paths import LOG_FILE
-from sandbox.status import PodStatus, Terminated
+from sandbox.pod.requests import Request
+from sandbox.status import ClaimStatus, PodStatus
 
 if TYPE_CHECKING:
     from sandbox.pod.joining import Target
 
 TRIES = 5  # engines that may end before they have answered
 
-Statuses = tuple[PodStatus | None, ...]
+Statuses = tuple[requests.Status, ...]
 T = TypeVar("T")
 
 
@@ -38,6 +40,13 @@ def _patiently(root: Path, ask: Callable[[], T], again: Callable[[], None] = lam
             with contextlib.suppress(EngineEnded):
                 again()
     raise SandboxError(f"the engine of {root} ends again and again", hint=f"see {root / LOG_FILE}")
+
+
+class Created(NamedTuple):
+    """What came of a request: the UIDs of its pods, and of each claim whether it was created, configured, unchanged."""
+
+    uids: list[str]
+    claims: list[str]
 
 
 class Client:
@@ -60,9 +69,12 @@ class Client:
     def _reconnect(self) -> None:
         self._connection.become(self._connect(self._root))
 
-    def _ask(self, verb: str, **arguments: Any) -> Any:
+    def ask(self, request: Request[T]) -> T:
         """Ask for something that may be asked for twice."""
-        return _patiently(self._root, lambda: self._connection.ask(verb, **arguments), self._reconnect)
+        answer = _patiently(
+            self._root, lambda: self._connection.ask(request.verb, **request.arguments), self._reconnect
+        )
+        return request.read(answer)
 
     @property
     def node_name(self) -> str:
@@ -77,17 +89,37 @@ class Client:
 
     def create(self, manifests: Sequence[Mapping[str, Any]]) -> list[str]:
         """Make the pods of these v1 manifests, all or none; their UIDs.  They are started after this returns."""
-        pods = [{"uid": str(uuid.uuid4()), "manifest": manifest} for manifest in manifests]
-        self._ask("create", pods=pods)
-        return [str(pod["uid"]) for pod in pods]
+        return self.create_all(manifests, ()).uids
+
+    def create_all(self, pods: Sequence[Mapping[str, Any]], claims: Sequence[Mapping[str, Any]]) -> Created:
+        """As `create`, with claims that pods may name: made, or updated where they are there."""
+        wanted = [(str(uuid.uuid4()), manifest) for manifest in pods]
+        words = self.ask(requests.create(wanted, claims))
+        return Created([uid for uid, _ in wanted], words)
+
+    # ---- claims ----
+
+    def create_claim(self, manifest: Mapping[str, Any]) -> None:
+        """Make a claim of this v1 manifest.  Raises AlreadyExists."""
+        self.ask(requests.create_claim(str(uuid.uuid4()), manifest))
+
+    def claims(self) -> tuple[ClaimStatus, ...]:
+        """All claims, by namespace and name."""
+        return self.ask(requests.claims())
+
+    def remove_claim(self, namespace: str, name: str) -> None:
+        """Remove a claim and its data, and wait for it.  Raises NotFound, and WrongState where a pod uses it."""
+        self.ask(requests.remove_claim(self.ask(requests.find_claim(namespace, name))))
+
+    # ---- pods ----
 
     def pods(self) -> tuple[PodStatus, ...]:
         """All pods, by namespace and name."""
-        return codec.decode(tuple[PodStatus, ...], self._ask("pods"))
+        return self.ask(requests.pods())
 
     def find(self, namespace: str, name: str) -> str:
         """The UID of the pod of this name.  Raises NotFound."""
-        return str(self._ask("find", namespace=namespace, name=name))
+        return self.ask(requests.find(namespace, name))
 
     def delete(self, namespace: str, name: str, *, grace: int | None = None, force: bool = False) -> str:
         """Have a pod ended and removed; its UID.  Returns at once.  Raises NotFound.
@@ -103,13 +135,12 @@ class Client:
     ) -> None:
         """As `delete`; a pod that is gone is fine.  `hold` keeps its files until it is deleted once more, `at_once`
         kills without TERM."""
-        self._ask("delete", uid=uid, grace=grace, force=force, hold=hold, at_once=at_once)
+        self.ask(requests.delete(uid, grace=grace, force=force, hold=hold, at_once=at_once))
 
     def target(self, namespace: str, name: str, container: str) -> Target:
         """What a program needs to join a running container.  Raises NotFound, WrongState."""
-        from sandbox.pod.joining import Target  # with the extension: only those who join need it
-
-        return codec.decode(Target, self._ask("target", namespace=namespace, name=name, container=container))
+        found: Target = self.ask(requests.target(namespace, name, container))
+        return found
 
     def stop(self, *, now: bool) -> None:
         """Have the engine end; pods keep running.  Without `now` it finishes deletions first.  Waits for its end."""
@@ -143,7 +174,7 @@ class Watch:
 
     def __init__(self, root: Path, uids: Sequence[str]) -> None:
         self._root = root
-        self._uids = list(uids)
+        self._wanted = requests.watch(uids)
         self._cancelled = False
         self._connection: Connection = _patiently(root, lambda: connect_or_start(root))
         self._first = _patiently(root, self._ask, self._reconnect)
@@ -165,7 +196,7 @@ class Watch:
         return self._connection.socket.fileno()
 
     def _ask(self) -> Any:
-        return self._connection.ask("watch", uids=self._uids)
+        return self._connection.ask(self._wanted.verb, **self._wanted.arguments)
 
     def _reconnect(self) -> None:
         self._connection.become(connect_or_start(self._root))
@@ -191,7 +222,7 @@ class Watch:
                 with contextlib.suppress(EngineEnded):
                     self._reconnect()
                 answer = _patiently(self._root, self._ask, self._reconnect)
-        return codec.decode(tuple[PodStatus | None, ...], answer)
+        return self._wanted.read(answer)
 
     def until(self, deadline: float | None = None) -> Iterator[Statuses]:
         """All statuses until the last pod is gone, or time.monotonic() has reached `deadline`."""
@@ -235,12 +266,3 @@ class Ended:
             (status,) = self._watch.next()
             self._finished = status is None or has_ended(status, self._container, self._instance)
         return self._finished
-
-
-def has_ended(status: PodStatus, container: str, instance: int) -> bool:
-    """Whether that instance of the container has ended."""
-    known = next(each for each in status.containers if each.name == container)
-    if known.restart_count != instance:
-        return known.restart_count > instance
-    over = known.state if isinstance(known.state, Terminated) else known.last_state
-    return over is not None and over.container_id == known.container_id

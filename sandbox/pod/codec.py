@@ -7,6 +7,7 @@ an older or a newer one wrote.  Pure.
 
 from __future__ import annotations
 
+import base64
 import functools
 import math
 import types
@@ -14,6 +15,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,18 +37,24 @@ T = TypeVar("T")
 
 def encode(value: Any) -> Any:
     """`value` in what JSON has: dicts, lists, strings, numbers, booleans and None."""
+    if isinstance(value, Mapping):
+        return {key: encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    return _encode_fields(value) if is_dataclass(value) else _encode_plain(value)
+
+
+def _encode_plain(value: Any) -> Any:
     match value:
         case datetime():
             return value.isoformat()
         case Enum():
             return value.value
-        case Path():
+        case Path() | Decimal():
             return str(value)
-        case Mapping():
-            return {key: encode(item) for key, item in value.items()}
-        case list() | tuple():
-            return [encode(item) for item in value]
-    return _encode_fields(value) if is_dataclass(value) else value
+        case bytes():
+            return base64.b64encode(value).decode()
+    return value
 
 
 def _encode_fields(value: Any) -> Any:
@@ -65,7 +73,7 @@ def decode(kind: type[T], data: Any) -> T:
     """The value of type `kind` that `encode` made `data` of.  Raises ValueError for anything else."""
     try:
         return typing.cast(T, _decode(kind, data))
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, InvalidOperation) as error:
         raise ValueError(f"not a {kind.__name__}: {error}") from None
 
 
@@ -90,20 +98,39 @@ def _decode(kind: Any, data: Any) -> Any:
 def _plain(kind: Any, data: Any) -> Any:
     if kind is Any:
         return data
-    if kind is datetime:
-        moment = datetime.fromisoformat(data)
-        if moment.tzinfo is None:
-            raise ValueError(f"{data} is a time without its zone")
-        return moment
-    if kind is float:
-        if type(data) not in (int, float) or not math.isfinite(data):
-            raise TypeError(f"{data!r} is not a number")
-        return float(data)
     if kind in (str, int, bool):
         if type(data) is not kind:  # not isinstance: a bool is no number here
             raise TypeError(f"{data!r} is not of type {kind.__name__}")
         return data
-    return kind(data)  # Path, an Enum
+    return _READERS.get(kind, kind)(data)  # or a Path, an Enum
+
+
+def _moment(data: Any) -> datetime:
+    moment = datetime.fromisoformat(data)
+    if moment.tzinfo is None:
+        raise ValueError(f"{data} is a time without its zone")
+    return moment
+
+
+def _float(data: Any) -> float:
+    if type(data) not in (int, float) or not math.isfinite(data):
+        raise TypeError(f"{data!r} is not a number")
+    return float(data)
+
+
+def _decimal(data: Any) -> Decimal:
+    number = Decimal(data) if isinstance(data, str) else Decimal("NaN")
+    if not number.is_finite():
+        raise TypeError(f"{data!r} is not a number")
+    return number
+
+
+_READERS: Mapping[Any, Callable[[Any], Any]] = {
+    bytes: lambda data: base64.b64decode(data, validate=True),
+    datetime: _moment,
+    Decimal: _decimal,
+    float: _float,
+}
 
 
 def _decode_fields(kind: Any, data: Any) -> Any:

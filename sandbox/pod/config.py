@@ -7,11 +7,14 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from sandbox.errors import SandboxError, quoted
+from sandbox.linux.network import Network
 
+MAX_PIDS = 4194304  # the kernel's PID_MAX_LIMIT
 SYSTEM_FILE = Path("/etc/seedpod/config.toml")
 
 
@@ -23,18 +26,23 @@ def _node_name() -> str:
 class Config:
     """`max_container_restart_period` is in seconds, `container_log_max_size` in bytes.
 
-    `cgroup_parent` is the slice below which those of the root are made; "" is the top of the cgroup2 tree.
+    `pod_pids_limit` is how many processes and threads a pod may have, -1 is any number.  `cgroup_parent` is the slice
+    below which those of the root are made; "" is the top of the cgroup2 tree.  With `seccomp_default` a container that
+    names no seccomp profile has RuntimeDefault, otherwise none.
     """
 
     node_name: str = field(default_factory=_node_name)
     max_container_restart_period: float = 300.0
     container_log_max_size: int = 10 << 20
     container_log_max_files: int = 5
+    pod_pids_limit: int = -1
     cgroup_parent: str = ""
+    pod_cidr: tuple[Network, ...] = ()  # IPv4 first; none: they are chosen
+    seccomp_default: bool = False
 
 
 # Keys of the contract that come with what they configure.
-_LATER = ("podCIDR", "clusterDomain", "podPidsLimit", "cgroupDriver")
+_LATER = ("clusterDomain", "cgroupDriver")
 
 
 def load(root: Path) -> Config:
@@ -102,6 +110,13 @@ def _files(value: object) -> int:
     return value
 
 
+def _pids(value: object) -> int:
+    """A pod's podmon, its reaper and what joining a container takes for a moment are counted too: it needs a few."""
+    if type(value) is not int or not (value == -1 or 8 <= value <= MAX_PIDS):
+        raise ValueError(f"must be -1 or a number from 8 to {MAX_PIDS}")
+    return value
+
+
 def _parent(value: object) -> str:
     if (
         not isinstance(value, str)
@@ -112,10 +127,35 @@ def _parent(value: object) -> str:
     return value.strip("/")
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def _pod_cidr(value: object) -> tuple[Network, ...]:
+    """One prefix, or one of each family: "10.9.0.0/16, fd09::/64"."""
+    try:
+        networks = [ip_network(each.strip()) for each in value.split(",")] if isinstance(value, str) else []
+    except ValueError as error:
+        raise ValueError(f'must be prefixes such as "10.9.0.0/16, fd09::/64": {error}') from None
+    if [each.version for each in networks] not in ([4], [6], [4, 6], [6, 4]):
+        raise ValueError('must be a prefix, or one of IPv4 and one of IPv6: "10.9.0.0/16, fd09::/64"')
+    for each in networks:
+        if each.is_multicast or each.is_loopback or each.is_link_local or each.is_unspecified:
+            raise ValueError(f"must be of addresses that a pod may have, not {each}")
+        if not 8 <= each.prefixlen <= each.max_prefixlen - 2:
+            raise ValueError(f"must be of 8 to {each.max_prefixlen - 2} bits, not {each}")
+    return tuple(sorted(networks, key=lambda each: each.version))
+
+
 _KEYS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "nodeName": ("node_name", _name),
     "maxContainerRestartPeriod": ("max_container_restart_period", _period),
     "containerLogMaxSize": ("container_log_max_size", _size),
     "containerLogMaxFiles": ("container_log_max_files", _files),
+    "podPidsLimit": ("pod_pids_limit", _pids),
     "cgroupParent": ("cgroup_parent", _parent),
+    "seccompDefault": ("seccomp_default", _flag),
+    "podCIDR": ("pod_cidr", _pod_cidr),
 }

@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sandbox.errors import NotFound, SandboxError
 from sandbox.pod import codec
 from sandbox.pod.paths import LOG_FILE, make_root, socket_path, starting
 
-PROTOCOL = 1
+PROTOCOL = 2
 PATIENCE = 10.0  # seconds in which a running engine is to say that it is there
 MAX_LINE = 64 << 20  # bytes; a request holds manifests, of which each may have 3 MiB
 BLOCK = 1 << 16
@@ -48,7 +49,8 @@ class Connection:
             hello = self._hello()
             if hello.get("engine") != PROTOCOL:
                 raise SandboxError(
-                    f"the engine of {path.parent} is of another version of seedpod", hint="`seedpod agent stop` ends it"
+                    f"the engine of {path.parent} is of another version of seedpod",
+                    hint=f"end its process (its pods run on): its number is in {path.parent}/agent.pid",
                 )
         except (TimeoutError, BlockingIOError):
             self.socket.close()
@@ -87,21 +89,14 @@ class Connection:
 
     def ask(self, verb: str, **arguments: Any) -> Any:
         """Ask, and wait for the answer.  Raises what the engine raised."""
-        request = json.dumps({"verb": verb, **arguments}, separators=(",", ":"))
-        if len(request) >= MAX_LINE:
-            what = f"what is asked of the engine at once is longer than {MAX_LINE >> 20} MiB"
-            raise SandboxError(what, hint="ask for fewer or smaller pods at a time")
         try:
-            self.socket.sendall(request.encode() + b"\n")
+            self.socket.sendall(encode_request(verb, arguments))
         except (BrokenPipeError, ConnectionResetError):
             raise EngineEnded from None
         return self.next_answer()
 
     def next_answer(self) -> Any:
-        message = self._receive()
-        if "error" in message:
-            raise codec.decode_error(message)
-        return message["answer"]
+        return decode_answer(self._receive())
 
     def ready(self) -> bool:
         """Whether `next_answer` has one, or the end, without waiting."""
@@ -131,6 +126,22 @@ class Connection:
             self._buffer = b"".join(blocks)  # a time limit may come in the middle of a line
         line, _, self._buffer = self._buffer.partition(b"\n")
         return json.loads(line)
+
+
+def encode_request(verb: str, arguments: Mapping[str, Any]) -> bytes:
+    """The line that asks for it.  Raises SandboxError for one that no engine would read."""
+    request = json.dumps({"verb": verb, **arguments}, separators=(",", ":"))
+    if len(request) >= MAX_LINE:
+        what = f"what is asked of the engine at once is longer than {MAX_LINE >> 20} MiB"
+        raise SandboxError(what, hint="ask for fewer or smaller pods at a time")
+    return request.encode() + b"\n"
+
+
+def decode_answer(message: Any) -> Any:
+    """The answer in a line of the engine's.  Raises the error that is in it instead."""
+    if "error" in message:
+        raise codec.decode_error(message)
+    return message["answer"]
 
 
 def connect(root: Path) -> Connection:

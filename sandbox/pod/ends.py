@@ -76,4 +76,5 @@ def _recorded(instance: Instance, fields: Mapping[str, int], record: Path) -> Te
     if fields["type"] == native.MESSAGE["FAILED"]:
         failure = ops.failure((), index=fields["op"], call=fields["call"], number=fields["err"])
         return by_failure(instance, failure, finished)
-    return by_exit(instance, replace(wire.exit_status(SimpleNamespace(**fields)), finished=finished))
+    told = SimpleNamespace(**{"oom_killed": 0, **fields})  # older podmons did not look for it
+    return by_exit(instance, replace(wire.exit_status(told), finished=finished))

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sandbox import manifest
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
-from sandbox.model import Pod
-from sandbox.pod import config, images, lifecycle, planning
+from sandbox.model import PersistentVolumeClaim, Pod
+from sandbox.pod import config, hostports, lifecycle, planning
+from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
+from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import now
 from sandbox.pod.paths import make_root
 from sandbox.pod.podmon import Stage
@@ -34,10 +37,18 @@ ADOPTION_TIMEOUT = 5.0  # seconds in which the podmons that still run are to ans
 
 @dataclass(frozen=True)
 class Wanted:
-    """A pod that is to be made: its UID, chosen by who asks so that to ask twice makes one, and its manifest."""
+    """A pod that is to be made: its UID, chosen by who asks so that to ask twice makes one, and its manifest.
+
+    An `open` one may have no container yet, and takes more of them while it lives.
+    """
 
     uid: str
     manifest: Mapping[str, Any]
+    open: bool = False
+
+
+def _asked(uid: str, written: Mapping[str, Any]) -> Asked:
+    return Asked(uid, manifest.object_from_dict(written, PersistentVolumeClaim), written)
 
 
 class Engine:
@@ -52,6 +63,8 @@ class Engine:
         self.config = config.load(root)
         self._warn = warn
         self.store = Store(root, Slices(root, self.config.cgroup_parent), warn)
+        self._networks = Networks(root, self.config.pod_cidr, warn)
+        self._around = Surroundings(self.store, self.config, self._networks, warn)
         self._workers: dict[str, Worker] = {}  # by UID
         self._names: dict[tuple[str, str], Worker] = {}  # a forced deletion frees a name while the pod still ends
         self._lives: dict[str, asyncio.Task[None]] = {}  # by UID; without those whose worker has failed
@@ -61,7 +74,12 @@ class Engine:
 
     async def start(self) -> None:
         """Adopt the pods that stand on disk."""
-        workers = [worker for record, state in self.store.load() if (worker := self._known(record, state))]
+        self.store.claims.load()
+        stored = list(self.store.load())
+        await self._networks.adopt([record.uid for record, _ in stored])
+        workers = [worker for record, state in stored if (worker := self._known(record, state))]
+        for worker in workers:
+            worker.keep_claims()
         adoptions = [asyncio.create_task(worker.adopt()) for worker in workers]
         if adoptions:
             await asyncio.wait(adoptions, timeout=ADOPTION_TIMEOUT)
@@ -72,14 +90,17 @@ class Engine:
 
     def _known(self, record: PodRecord, state: PodState) -> Worker | None:
         try:
-            pod = manifest.from_dict(record.manifest)
+            pod = manifest.from_dict(record.manifest, open=state.open)
         except ManifestError as error:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: {error}")
             return None
-        if [each.name for each in pod.containers] != [each.name for each in state.containers]:
+        names = [each.name for each in pod.containers]
+        if state.open:  # an engine may have been killed between the two files that say what was added
+            state = state.with_new(names[len(state.containers) :])
+        if names != [each.name for each in state.containers]:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: its state is another pod's")
             return None
-        return Worker(record, pod, state, Surroundings(self.store, self.config, self._warn))
+        return Worker(record, pod, state, self._around)
 
     def _add(self, worker: Worker, adoption: asyncio.Task[None] | None = None) -> None:
         self._workers[worker.record.uid] = worker
@@ -125,6 +146,7 @@ class Engine:
         for life in lives:
             life.cancel()
         await asyncio.gather(*lives, return_exceptions=True)
+        await self._networks.close()
 
     @property
     def count(self) -> int:
@@ -133,37 +155,87 @@ class Engine:
 
     # ---- requests ----
 
-    def create(self, wanted: Iterable[Wanted]) -> None:
-        """Make the pods, all or none.  Those that are there with this very UID are fine.
+    def create(self, wanted: Iterable[Wanted], claims: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+        """Make the pods and have there be the claims, all or none.  Pods that are there with this very UID are fine.
 
-        Raises ManifestError, AlreadyExists, NotFound (an image, a host path) and SandboxError before anything is made.
+        What came of each claim: "created", "configured" or "unchanged".  Raises ManifestError, AlreadyExists, NotFound
+        (an image, a host path) and SandboxError before anything is made.
         """
-        fresh = [(each, manifest.from_dict(each.manifest)) for each in wanted if each.uid not in self._workers]
+        fresh = [
+            (each, manifest.from_dict(each.manifest, open=each.open))
+            for each in wanted
+            if each.uid not in self._workers
+        ]
+        asked = [_asked(str(uuid.uuid4()), each) for each in claims]
         self._refuse(fresh)
+        words = self.store.claims.check(asked)
+        with self.store.claims.applied(asked):
+            self._create(fresh)
+        return words
+
+    def _create(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         made: list[PodRecord] = []
         try:
             for each, pod in fresh:
                 record = PodRecord(each.uid, pod.namespace, pod.name, now(), each.manifest)
-                self.store.add(record, new_state(tuple(container.name for container in pod.containers)))
+                self.store.add(record, _begin(each, pod))
                 made.append(record)  # one that cannot be added has removed what it made
         except OSError:
             for record in made:
                 self.store.remove(record)
             raise
-        for record, (_, pod) in zip(made, fresh, strict=True):
-            state = new_state(tuple(container.name for container in pod.containers))
-            self._add(Worker(record, pod, state, Surroundings(self.store, self.config, self._warn)))
+        for record, (each, pod) in zip(made, fresh, strict=True):
+            self._add(Worker(record, pod, _begin(each, pod), self._around))
 
     def _refuse(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         """Refuse all of them where one cannot be made."""
         taken = set(self._names)
+        held = [each.host_ports() for each in self._workers.values()]
         for wanted, pod in fresh:
             if not is_uid(wanted.uid):
                 raise SandboxError(f"not a UID: {quoted(wanted.uid)}")
             if (pod.namespace, pod.name) in taken:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
-            planning.check(pod, self.store.images)
+            self._check(pod)
+            self._networks.refuse(pod, held)
+            held.append((f"pod {pod.namespace}/{pod.name}", hostports.asked(pod)))
+
+    def _check(self, pod: Pod) -> None:
+        why_not, pids_limit = self.store.slices.why_not, self.config.pod_pids_limit
+        planning.check(pod, self.store.images, why_not, pids_limit, self._around.policy)
+
+    def create_claim(self, uid: str, written: Mapping[str, Any]) -> None:
+        """Make one claim; one that is there with this very UID is fine.  Raises AlreadyExists, SandboxError."""
+        if not is_uid(uid):
+            raise SandboxError(f"not a UID: {quoted(uid)}")
+        self.store.claims.create(_asked(uid, written))
+
+    def add(self, uid: str, addition: str, container: Mapping[str, Any]) -> None:
+        """Add a container to an open pod that lives; one that came with this very `addition` is fine.
+
+        Raises NotFound, WrongState, AlreadyExists, ManifestError and SandboxError before anything is made.
+        """
+        worker = self._workers.get(uid)
+        if worker is None:
+            raise NotFound("pods", uid)
+        record = worker.record
+        if addition in record.additions:
+            return
+        if not worker.state.open or worker.state.deletion:
+            current = "being deleted" if worker.state.deletion else "made from a manifest"
+            raise WrongState(
+                f"pod {record.name} is {current}: it takes no more containers", current=current, wanted="open"
+            )
+        name = container.get("name")
+        if any(each.name == name for each in worker.pod.containers):
+            raise AlreadyExists("container", str(name))
+        wanted = with_container(record.manifest, container)
+        pod = manifest.from_dict(wanted)
+        self._check(pod)
+        record = replace(record, manifest=wanted, additions=(*record.additions, addition))
+        self.store.extend(record, pod.containers[-1].name)
+        worker.extend(record, pod)
 
     def find(self, namespace: str, name: str) -> Worker:
         """The pod of this name.  Raises NotFound."""
@@ -211,12 +283,23 @@ class Engine:
         made = worker.instance(container)
         if made is None or made.stage is not Stage.RUNNING:
             raise WrongState(f"container {quoted(container)} is not running", current="waiting", wanted="running")
-        image = images.find(asked.image, self.store.images)
         return Target(
             directory=self.store.sandbox_directory(worker.record.uid),
             number=made.number,
-            env=planning.container_env(worker.pod, asked, image),
-            cwd=asked.working_dir or image.cwd,
+            env=made.setting.env,
+            cwd=made.setting.cwd,
             tty=asked.tty,
             stdin=asked.stdin,
+            oom_score_adj=planning.oom_score_adj(worker.pod, asked),
+            privileges=made.setting.privileges,
         )
+
+
+def _begin(wanted: Wanted, pod: Pod) -> PodState:
+    return new_state(tuple(container.name for container in pod.containers), open=wanted.open)
+
+
+def with_container(pod: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a pod with one container more."""
+    spec = pod["spec"]
+    return {**pod, "spec": {**spec, "containers": [*spec.get("containers", ()), container]}}

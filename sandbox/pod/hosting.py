@@ -7,13 +7,16 @@ through its socket.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.errors import NotFound, SandboxError
+from sandbox.pod import tasks, threads
 from sandbox.pod.client import Client
 from sandbox.pod.connection import EngineEnded, connect, start_engine
 from sandbox.pod.engine import Engine
@@ -32,11 +35,11 @@ class _Hosted:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
         self._up = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start it and wait until it takes clients.  Raises what it raised."""
-        self._thread.start()
+        self._thread = threads.start(self._run, "engine")
         self._up.wait()
         if self._error is not None:
             raise self._error
@@ -46,11 +49,18 @@ class _Hosted:
         if self._loop is not None and self._server is not None:
             with contextlib.suppress(RuntimeError):  # its loop has ended by itself
                 self._loop.call_soon_threadsafe(self._server.stopping.set)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended by itself (`agent stop` ends any engine)."""
+        return self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:
         try:
-            self.left = asyncio.run(serve(self._root, self._warn, self._ready))
+            with asyncio.Runner(loop_factory=tasks.new_loop) as runner:
+                self.left = runner.run(serve(self._root, self._warn, self._ready))
         except BaseException as error:  # told to whoever waits for it, then let pass where it is none of ours
             self._error = error
             if not isinstance(error, SandboxError | OSError):
@@ -77,10 +87,74 @@ def engine(root: Path, warn: Callable[[str], None]) -> Iterator[Client]:
             yield client
     finally:
         if hosted is not None:
-            hosted.stop()
-            if hosted.left:
-                with starting(root):
-                    _start_if_none(root)
+            _hand_over(root, hosted)
+
+
+def _hand_over(root: Path, hosted: _Hosted) -> None:
+    """End it; where pods are left that it kept, one in the background goes on with them."""
+    hosted.stop()
+    if hosted.left:
+        with starting(root):
+            _start_if_none(root)
+
+
+# ---- one for all users of a process ----
+
+
+class _Shared:
+    """The engines that this process hosts for its users, by root: each ends with the last of them."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def join(self, root: Path, warn: Callable[[str], None]) -> None:
+        make_root(root)
+        with self._lock:
+            known = self._hosted.get(root)
+            if known is None or not known.alive:
+                self._hosted.pop(root, None)
+                fresh = _find_or_host(root, warn)
+                if fresh is not None:
+                    self._hosted[root] = fresh
+            self._users[root] = self._users.get(root, 0) + 1
+
+    def leave(self, root: Path) -> None:
+        with self._lock:
+            self._users[root] -= 1
+            if self._users[root] == 0:
+                del self._users[root]
+                hosted = self._hosted.pop(root, None)
+                if hosted is not None:
+                    _hand_over(root, hosted)
+
+    def forget(self) -> None:
+        """A forked child hosts nothing: the threads are its parent's, and what they work on is left as it lies."""
+        self._left = getattr(self, "_hosted", None)  # kept, so that nothing of it is finalised here
+        self._lock = threading.Lock()
+        self._hosted: dict[Path, _Hosted] = {}
+        self._users: dict[Path, int] = {}
+
+    def end(self) -> None:
+        """The process ends, and with it the engines: pods that are left are for others."""
+        with self._lock:
+            for root, hosted in self._hosted.items():
+                _hand_over(root, hosted)
+            self._hosted.clear()
+
+
+_shared = _Shared()
+os.register_at_fork(after_in_child=_shared.forget)
+atexit.register(_shared.end)
+
+
+def join(root: Path, warn: Callable[[str], None]) -> Callable[[], None]:
+    """See to it that the root has an engine: where none is up, one is hosted here for all that have joined.
+
+    Returns what ends that: to be called once, in the same process.  With the last call the hosted engine ends, and if
+    pods still stand one in the background takes over.  Blocks; raises SandboxError.
+    """
+    _shared.join(root, warn)
+    return lambda: _shared.leave(root)
 
 
 def _find_or_host(root: Path, warn: Callable[[str], None]) -> _Hosted | None:

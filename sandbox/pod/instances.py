@@ -11,17 +11,23 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox.errors import SandboxError
-from sandbox.model import Container, Pod
-from sandbox.pod import ends, lifecycle, planning, report
+from sandbox.errors import Hindered, SandboxError
+from sandbox.linux import privileges
+from sandbox.linux.ops import Seccomp
+from sandbox.model import Container, Pod, SeccompType
+from sandbox.pod import confinement, ends, lifecycle, planning, report
 from sandbox.pod.config import Config
+from sandbox.pod.confinement import Policy
 from sandbox.pod.leavings import Leavings
+from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.paths import log_path
 from sandbox.pod.podmon import Stage
-from sandbox.pod.sandbox import LogTarget, PodSandbox, SandboxContainer
-from sandbox.pod.state import ContainerState, Instance, PodState
+from sandbox.pod.sandbox import PodSandbox
+from sandbox.pod.sandbox_container import SandboxContainer
+from sandbox.pod.state import ContainerState, Hindrance, Instance, PodState
 from sandbox.pod.store import Store
+from sandbox.pod.streams import LogTarget
 from sandbox.pod.tasks import Interrupted, Tasks, unless
 
 
@@ -31,7 +37,14 @@ class Surroundings:
 
     store: Store
     config: Config
+    networks: Networks
     warn: Callable[[str], None]
+
+    @property
+    def policy(self) -> Policy:
+        """What containers can be given."""
+        default = SeccompType.RUNTIME_DEFAULT if self.config.seccomp_default else SeccompType.UNCONFINED
+        return Policy(privileges.held(), default, self.store.profiles)
 
 
 class Instances:
@@ -39,7 +52,7 @@ class Instances:
 
     def __init__(self, pod: Pod, book: Notebook, around: Surroundings, tasks: Tasks, ending: asyncio.Event) -> None:
         self.leavings = Leavings(book, around.store, tasks, around.warn)
-        self._pod = pod
+        self.pod = pod  # replaced where a container is added
         self._book = book
         self._around = around
         self._tasks = tasks
@@ -49,13 +62,19 @@ class Instances:
 
     async def start(self, box: PodSandbox, start: lifecycle.Start) -> None:
         """Make the container's next instance in the sandbox and run its program."""
-        asked = next(each for each in self._pod.containers if each.name == start.container)
+        asked = self._asked(start.container)
         before = self._book.state.container(start.container)
+        try:
+            named = report.full_name(self._book.record)
+            system_calls = planning.seccomp_filter(self.pod, asked, self._around.policy, named)
+        except Hindered as error:
+            self._note_hindrance(before, error)
+            return
         fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off)
         assert fresh.instance is not None
         self._book.write(self._book.state.with_container(fresh))
         try:
-            made = await unless(self._ending, self._make(box, asked, fresh.instance))
+            made = await unless(self._ending, self._make(box, asked, fresh.instance, system_calls))
         except Interrupted:
             self._book.note(self._book.state.with_container(before))
         except asyncio.CancelledError:
@@ -69,9 +88,32 @@ class Instances:
         else:
             await self._finish_start(box, made)
 
-    async def _make(self, box: PodSandbox, asked: Container, instance: Instance) -> SandboxContainer:
+    def _asked(self, name: str) -> Container:
+        return next(each for each in self.pod.containers if each.name == name)
+
+    def _note_hindrance(self, before: ContainerState, error: Hindered) -> None:
+        """Nothing was made, and no restart is counted: it is tried again."""
+        hindrance = Hindrance(error.reason, error.message, now(), error.hint or "")
+        state = self._book.state.with_container(before.hindered(hindrance))
+        self._book.note(
+            state.with_event(now(), "Failed", f"Error: {error.message}", container=before.name, warning=True)
+        )
+
+    async def _make(
+        self, box: PodSandbox, asked: Container, instance: Instance, system_calls: Seccomp | None
+    ) -> SandboxContainer:
         store, record, config = self._around.store, self._book.record, self._around.config
-        spec = planning.container_spec(self._pod, asked, store.directory(record.uid), store.images)
+        spec = planning.container_spec(
+            self.pod,
+            asked,
+            store.directory(record.uid),
+            store.images,
+            ips=self._book.state.pod_ips,
+            claims=store.claims,
+            means=store.slices.means,
+            held=self._around.policy.held,
+            system_calls=system_calls,
+        )
         store.remove_old_logs(record, asked.name, instance.attempt)
         logs = store.logs(record) / asked.name
         log = LogTarget(
@@ -95,10 +137,19 @@ class Instances:
     def _note_started(self, box: PodSandbox, made: SandboxContainer) -> None:
         """It runs; and from now on its end is waited for."""
         known = self._book.state.container(made.name).started(made.started or now())
-        state = self._book.state.with_container(known)
+        state = self._with_lack(self._book.state.with_container(known), made.name)
         state = state.with_event(now(), "Created", f"Created container: {made.name}", container=made.name)
         self._book.note(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
         self._tasks.start(self._watch(box, made))
+
+    def _with_lack(self, state: PodState, name: str) -> PodState:
+        """With a word of what a container was to have and could not be given (SEMANTICS A44)."""
+        lacking = confinement.lacking(self._asked(name), self._around.policy.held)
+        if not lacking:
+            return state
+        lacks = ", ".join(f"CAP_{each}" for each in lacking)
+        message = f"Container {name} runs without {lacks}, which seedpod itself does not have"
+        return state.with_event(now(), "MissingCapabilities", message, container=name, warning=True)
 
     # ---- their end ----
 
@@ -132,7 +183,7 @@ class Instances:
 
     def _note_end_of(self, ended: ContainerState, state: PodState) -> None:
         limit = self._around.config.max_container_restart_period
-        self._book.note(report.with_back_off(self._pod, self._book.record, state, ended, limit))
+        self._book.note(report.with_back_off(self.pod, self._book.record, state, ended, limit))
 
     # ---- adoption ----
 

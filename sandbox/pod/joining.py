@@ -11,7 +11,6 @@ import errno
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,14 +19,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sandbox.errors import KernelError, NotFound, SandboxError, WrongState
-from sandbox.linux import native, ops
+from sandbox.errors import NotFound, SandboxError, WrongState
+from sandbox.linux import mounts, native, ops
 from sandbox.pod import wire
 from sandbox.pod.container import ExecSpec, compile_exec
+from sandbox.pod.privileges import Privileges
+from sandbox.pod.relay import Relay
 from sandbox.pod.streams import pipe
 
 _ONLY = 1  # the id of the one child, or the serial of the one request, of a connection
-_LINGER = 1.0  # seconds in which a thread that was told to stop does, unless it sticks in somebody's blocking fd
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Target:
     cwd: str
     tty: bool
     stdin: bool
+    privileges: Privileges
+    oom_score_adj: int | None = None
 
 
 class _Client:
@@ -71,79 +73,10 @@ class _Client:
         self._control.close()
 
 
-@dataclass(frozen=True)
-class _Flow:
-    """One direction: `its` is the container's end, and closed when the flow is over."""
-
-    source: int
-    sink: int
-    its: int
-    drain: bool = False  # what is in there at the end is moved still
-    all_end: bool = False  # nobody there to take it is the end of the others too
-
-
-class _Relay:
-    """Threads that move bytes, once they are started: by then whoever asked for it has seen to terminal and signals."""
-
-    def __init__(self) -> None:
-        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-        self._flows: list[_Flow] = []
-        self._threads: list[threading.Thread] = []
-        self.failures: list[KernelError] = []
-
-    def carry_out(self, source: int, sink: int, *, all_end: bool = False) -> None:
-        """From the container to us."""
-        self._flows.append(_Flow(source, sink, source, drain=True, all_end=all_end))
-
-    def carry_in(self, source: int, sink: int) -> None:
-        """From us to the container, which sees the end of what we have."""
-        self._flows.append(_Flow(source, sink, sink))
-
-    def start(self) -> None:
-        # A signal that one of the threads took would not wake the main thread, which alone runs handlers.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            for flow in self._flows:  # daemons: one that sticks in somebody's blocking fd must not keep the process
-                thread = threading.Thread(target=self._run, args=(flow,), daemon=True)
-                self._threads.append(thread)
-                thread.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _run(self, flow: _Flow) -> None:
-        try:
-            if not native.pump(flow.source, flow.sink, stop=self._stop, drain=flow.drain) and flow.all_end:
-                self.stop()
-        except KernelError as error:
-            self.failures.append(error)
-        finally:
-            os.close(flow.its)
-
-    def stop(self) -> None:
-        """What is in the container's pipes by now is still moved, and nothing more."""
-        os.eventfd_write(self._stop, 1)
-
-    def wait_for_outputs(self) -> None:
-        for flow, thread in zip(self._flows, self._threads, strict=True):
-            if flow.drain:
-                thread.join()
-        if self.failures:
-            raise self.failures[0]
-
-    def close(self) -> None:
-        self.stop()
-        for flow in self._flows[len(self._threads) :]:  # never started
-            os.close(flow.its)
-        for thread in self._threads:
-            thread.join(_LINGER)
-        if not any(thread.is_alive() for thread in self._threads):
-            os.close(self._stop)
-
-
 class _Joined:
     """What Program and Attachment have in common: a connection and a relay, and that both end with the block."""
 
-    def __init__(self, client: _Client, relay: _Relay) -> None:
+    def __init__(self, client: _Client, relay: Relay) -> None:
         self._client = client
         self._relay = relay
 
@@ -161,7 +94,7 @@ class _Joined:
 class Program(_Joined):
     """A program that runs in a container, its streams to be relayed; closing this hangs up its terminal."""
 
-    def __init__(self, client: _Client, relay: _Relay, pidfd: int, terminal: int | None) -> None:
+    def __init__(self, client: _Client, relay: Relay, pidfd: int, terminal: int | None) -> None:
         super().__init__(client, relay)
         self._pidfd = pidfd
         self._terminal = terminal
@@ -204,7 +137,7 @@ class Program(_Joined):
 class Attachment(_Joined):
     """The streams of a container's first program."""
 
-    def __init__(self, client: _Client, relay: _Relay, number: int) -> None:
+    def __init__(self, client: _Client, relay: Relay, number: int) -> None:
         super().__init__(client, relay)
         self._number = number
 
@@ -222,16 +155,18 @@ def execute(
     directory: Path,
     number: int,
     spec: ExecSpec,
+    privileges: Privileges,
     *,
     stdin: int | None,
     stdout: int,
     stderr: int,
     size: tuple[int, int] | None = None,
 ) -> Program:
-    """Run a program in the pod's container `number`; the fds, which stay the caller's, are relayed by `Program.wait`.
+    """Run a program in the pod's container `number`, with that one's `privileges`.
 
-    With a `size` (rows, columns) it gets a terminal, and nothing goes to `stderr`.  Returns once it runs.  Raises
-    NotFound, WrongState, SpawnError where it cannot be run, or KernelError where it was stopped on its way for 30 s.
+    The fds, which stay the caller's, are relayed by `Program.wait`.  With a `size` (rows, columns) it gets a terminal,
+    and nothing goes to `stderr`.  Returns once it runs.  Raises NotFound, WrongState, SpawnError where it cannot be
+    run, or KernelError where it was stopped on its way for 30 s.
     """
     with ExitStack() as undo:
         init = _pidfd_of(directory, number)
@@ -242,11 +177,11 @@ def execute(
         its: tuple[int | None, int, int] | None = None
         if size is None:
             ours, its = _pipes(stdin is not None, undo)
-        listed = compile_exec(spec, init=init, stdio=its, size=size or (0, 0))
+        listed = compile_exec(spec, privileges, init=init, stdio=its, size=size or (0, 0), proc=mounts.open_proc(undo))
         _send_spec(client, ops.encode(listed, cgroup_of=number))
         pidfd, terminal = _joined(client, listed)
         keep.pop_all()
-        relay = _Relay()
+        relay = Relay()
         if terminal is not None:
             relay.carry_out(os.dup(terminal), stdout)
             if stdin is not None:
@@ -282,7 +217,7 @@ def attach(directory: Path, number: int, *, stdin: int | None, stdout: int, stde
         if wire.type_of(message) == "REFUSED":
             raise _not_attached(message.err)
         keep.pop_all()
-        relay = _Relay()
+        relay = Relay()
         for name, (ours, _) in pairs.items():
             if name == "STDIN":
                 assert stdin is not None

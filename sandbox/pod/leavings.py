@@ -9,7 +9,7 @@ from collections.abc import Callable
 from cgroups import CgroupError
 from sandbox.errors import SandboxError, WrongState
 from sandbox.pod.notebook import Notebook
-from sandbox.pod.sandbox import SandboxContainer
+from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.state import Instance
 from sandbox.pod.store import Store
 from sandbox.pod.tasks import Tasks

@@ -20,6 +20,7 @@ KILL_TIMEOUT = timedelta(seconds=10)  # in which podmon is to report the end of 
 MAX_GRACE = 10 * 365 * 86400  # seconds; a manifest may ask for more than any date can hold
 FIRST_BACK_OFF = 10.0  # seconds (SEMANTICS A21)
 MAX_BACK_OFF = 300.0
+HINDERED = timedelta(seconds=10)  # until a container that could not be made is tried again: kubelet's backOffPeriod
 
 # ---- what can be decided ----
 
@@ -78,9 +79,11 @@ def decide(pod: Pod, state: PodState, now: datetime, max_back_off: float = MAX_B
     if state.deletion is not None:
         return _end(state.deletion, state, now)
     due = [_start(pod, each, now, max_back_off) for each in state.containers]
+    if state.open and not state.sandbox:
+        return Decision(MakeSandbox())
     if not any(due):
-        # A pod that has finished keeps its files and gives back everything else.
-        ended = all(each.ended for each in state.containers)
+        # A pod that has finished keeps its files and gives back everything else; an open one has not.
+        ended = not state.open and all(each.ended for each in state.containers)
         return Decision(TearDown() if ended and state.sandbox else None)
     if not state.sandbox:
         return Decision(MakeSandbox())
@@ -107,13 +110,14 @@ def _end(deletion: Deletion, state: PodState, now: datetime) -> Decision:
 
 def _start(pod: Pod, container: ContainerState, now: datetime, max_back_off: float) -> tuple[Start, datetime] | None:
     """The container's next start and when it is due; None where it runs, or is not to be started again."""
+    again = container.waiting.at + HINDERED if container.waiting else now
     if container.instance is None:
-        return Start(container.name), now
+        return Start(container.name), again
     ended = container.instance.ended
     if ended is None or not restarts(pod.restart_policy, ended):
         return None
     when, back_off = _back_off(container.back_off, ended.finished_at or now, now, max_back_off)
-    return Start(container.name, back_off), when
+    return Start(container.name, back_off), max(when, again)
 
 
 def restarts(policy: RestartPolicy, ended: Terminated) -> bool:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.errors import KernelError, SandboxError
+from sandbox.pod import forks
 
+DEFAULT_ROOT = Path("/var/lib/seedpod")
 SOCKET = "seedpod.sock"
 PID_FILE = "agent.pid"
 LOG_FILE = "agent.log"  # of an engine in the background
@@ -17,6 +19,14 @@ LOCK = "lock"  # flock'ed by the engine that owns the root
 START_LOCK = "start.lock"  # flock'ed by whoever looks for an engine and may start one
 MAX_SOCKET_PATH = 107  # bytes, unix(7)
 NAME_MAX = 255  # bytes; names of pods and namespaces are ASCII
+
+
+def root_of(given: str | os.PathLike[str] | None = None) -> Path:
+    """The root directory that is meant: the one given, else SEEDPOD_ROOT, else the usual one.
+
+    One root has one name, however it was written: that of its cgroups is made of it.
+    """
+    return Path(os.path.realpath(given or os.environ.get("SEEDPOD_ROOT") or DEFAULT_ROOT))
 
 
 def socket_path(root: Path) -> Path:
@@ -33,7 +43,7 @@ def socket_path(root: Path) -> Path:
 def make_root(root: Path) -> None:
     """Make the directories of a root where they are missing.  Raises KernelError."""
     try:
-        for path in (root, root / "pods", root / "logs", root / "images"):
+        for path in (root, root / "pods", root / "logs", root / "images", root / "claims"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise KernelError(error.errno or 0, step="make the root directory", filename=str(error.filename)) from error
@@ -59,9 +69,14 @@ def log_path(directory: Path, instance: int, age: int = 0) -> Path:
 
 def _open_lock(root: Path, name: str) -> int:
     try:
-        return os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return forks.guard(os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise KernelError(error.errno or 0, step="open", filename=str(root / name)) from error
+
+
+def unlock(fd: int) -> None:
+    """Give up what an fd of ours has locked."""
+    os.close(forks.release(fd))
 
 
 def lock_root(root: Path) -> int | None:
@@ -70,7 +85,7 @@ def lock_root(root: Path) -> int | None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(fd)
+        unlock(fd)
         return None
     return fd
 
@@ -92,4 +107,4 @@ def starting(root: Path) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(fd)
+        unlock(fd)

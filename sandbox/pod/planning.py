@@ -6,27 +6,39 @@ Looks at the disk and changes nothing but images that are built when first used,
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cgroups import page_sizes
 from sandbox.errors import SandboxError
 from sandbox.expand import argv, environment
-from sandbox.linux import native
+from sandbox.linux import host, native
+from sandbox.linux.ops import Seccomp
 from sandbox.model import Container, Pod
-from sandbox.pod import images, volumes
-from sandbox.pod.container import ContainerSpec, Sharing
+from sandbox.pod import confinement, etc, images, resources, users, volumes
+from sandbox.pod.claims import Claims
+from sandbox.pod.confinement import Policy
+from sandbox.pod.container import ContainerSpec
+from sandbox.pod.ground import Sharing
 from sandbox.pod.images import Image
+from sandbox.pod.resources import Means
+from sandbox.status import OOM_SCORE_NOT_SET, REQUESTS_NOT_ENFORCED
 
 # A mount travels as a file descriptor beside the container's list, and one message takes so many; the rest is for
 # the rootfs, the cgroup, the output and the files of /etc.
 MAX_VOLUME_MOUNTS = native.MAX_FDS - 16
 
 
-def check(pod: Pod, image_store: Path) -> None:
+def check(pod: Pod, image_store: Path, why_not: resources.Why, pids_limit: int, policy: Policy) -> None:
     """Refuse what cannot run here, before anything of the pod is made.
 
-    Raises NotFound for a missing image or host path, SandboxError for a container without a program.
+    `why_not` says of a controller why it cannot be had, `pids_limit` is the configuration's.  Raises Unsupported for a
+    limit that cannot be held or privileges that this engine cannot give, NotFound for a missing image or host path,
+    SandboxError for a container without a program.
     """
+    resources.check(pod, why_not, pids_limit=pids_limit, page_sizes=page_sizes)
     volumes.check(pod)
+    confinement.check(pod, policy)
     for container in pod.containers:
         count = len(container.volume_mounts)
         if count > MAX_VOLUME_MOUNTS:
@@ -61,28 +73,75 @@ def sharing(pod: Pod) -> Sharing:
     )
 
 
-def container_env(pod: Pod, container: Container, image: Image) -> dict[str, str]:
-    """The container's environment.
+def seccomp_filter(pod: Pod, container: Container, policy: Policy, full_name: str) -> Seccomp | None:
+    """The filter of the container's system calls.
+
+    Raises Hindered where that, or anything else that may change without the pod, keeps the container from being made.
+    `full_name` is the pod's, as kubelet has it in messages.
+    """
+    confinement.require_non_root(pod, container, full_name)
+    return confinement.seccomp_filter(pod, container, policy)
+
+
+def container_env(pod: Pod, container: Container, image: Image, home: str) -> dict[str, str]:
+    """The container's environment, of a user whose home is `home`.
 
     HOSTNAME and HOME are there as containerd and runc set them, TERM where there is a terminal; the manifest's env
     comes last and wins.
     """
     term = {"TERM": "xterm"} if container.tty else {}
-    return {**image.env, "HOSTNAME": hostname(pod), "HOME": "/root", **term, **environment(container.env)}
+    return {**image.env, "HOSTNAME": hostname(pod), "HOME": home, **term, **environment(container.env)}
 
 
-def container_spec(pod: Pod, container: Container, directory: Path, image_store: Path) -> ContainerSpec:
-    """What the container is made of; `directory` is the pod's.  Makes volumes and files of /etc that are missing."""
+def oom_score_adj(pod: Pod, container: Container) -> int:
+    """The container's place in the OOM killer's queue: what is due to it, or the nearest that can be had here."""
+    return max(resources.oom_score_adj(pod, container, host.memory()), host.lowest_oom_score_adj())
+
+
+def resource_warnings(pod: Pod, why_not: resources.Why) -> Iterator[tuple[str, str]]:
+    """What of the pod's resources has no effect on this host, as reasons and messages of events."""
+    if unheld := resources.unheld_requests(pod, why_not):
+        yield REQUESTS_NOT_ENFORCED, unheld
+    due = min((resources.oom_score_adj(pod, each, host.memory()) for each in pod.containers), default=0)
+    if due < (lowest := host.lowest_oom_score_adj()):
+        message = f"oom_score_adj is {lowest} instead of {due}: to lower it, the engine needs CAP_SYS_RESOURCE"
+        yield OOM_SCORE_NOT_SET, message
+
+
+def container_spec(
+    pod: Pod,
+    container: Container,
+    directory: Path,
+    image_store: Path,
+    *,
+    ips: Sequence[str],
+    claims: Claims,
+    means: Means,
+    held: int,
+    system_calls: Seccomp | None,
+) -> ContainerSpec:
+    """What the container is made of.  Makes volumes and files of /etc that are missing.
+
+    `directory` and `ips` are the pod's, `means` are the controllers there are, `held` the bits of the capabilities that
+    can be given, `system_calls` is what `seccomp_filter` said.
+    """
     image = images.find(container.image, image_store)
-    etc = volumes.create_etc(pod, hostname(pod), directory)
-    paths = volumes.create(pod, directory)
+    who = confinement.asked(pod, container)
+    user = users.find(image.rootfs, who.uid or confinement.IMAGE_USER, who.gid, who.groups)
+    files = etc.create(pod, hostname(pod), ips, directory)
+    paths = volumes.create(pod, directory, claims)
     return ContainerSpec(
         argv=program(container, image),
         rootfs=image.rootfs,
-        env=container_env(pod, container, image),
+        env=container_env(pod, container, image, user.home),
         cwd=container.working_dir or image.cwd,
-        mounts=(*etc, *volumes.mounts_of(container, paths)),
+        mounts=(*files, *volumes.mounts_of(pod, container, paths)),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,
+        limits=resources.container_knobs(pod, container, means),
+        oom_score_adj=oom_score_adj(pod, container),
+        privileges=confinement.privileges(container, user, held=held, system_calls=system_calls),
+        privileged=container.security_context.privileged,
+        read_only_rootfs=container.security_context.read_only_root_filesystem,
     )

@@ -19,7 +19,7 @@ from typing import Any
 from sandbox.errors import SandboxError, WrongState
 from sandbox.linux import native, ops
 from sandbox.linux.ops import Op
-from sandbox.pod import wire
+from sandbox.pod import forks, wire
 from sandbox.pod.child import Child, Stage
 from sandbox.status import ExitStatus
 
@@ -40,6 +40,7 @@ class Podmon:
 
     def __init__(self, control: socket.socket, launched: native.Launched | None = None) -> None:
         control.setblocking(False)
+        forks.guard(control.fileno())
         self.pid = launched.pid if launched else -1
         self.children: dict[int, Child] = {}  # of the pod, by number
         self.pidfd = launched.pidfd if launched else -1
@@ -201,6 +202,8 @@ class Podmon:
         self._lost()
         for child in (*self.children.values(), *self._own.values()):
             child.close()
+        if self._control.fileno() >= 0:
+            forks.release(self._control.fileno())
         self._control.close()
         if self.pidfd >= 0:
             os.close(self.pidfd)

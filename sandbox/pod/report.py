@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from sandbox.model import Container, Pod, RestartPolicy
 from sandbox.pod import lifecycle
 from sandbox.pod.state import ContainerState, PodRecord, PodState
-from sandbox.status import CREATING, ContainerStatus, Phase, PodStatus, Running, Terminated, Waiting
+from sandbox.status import CRASHING, CREATING, ContainerStatus, Phase, PodStatus, Running, Terminated, Waiting
 from sandbox.status import ContainerState as Shown
 
-CRASHING = "CrashLoopBackOff"
+NOT_SCHEDULED = "FailedScheduling"  # the reason of the event that says what a pod waits for
 
 
 def status(
@@ -37,9 +37,17 @@ def status(
         deletion_timestamp=deletion.requested + timedelta(seconds=deletion.grace) if deletion else None,
         deletion_grace_period_seconds=deletion.grace if deletion else None,
         start_time=state.started_at,
+        pod_ips=state.pod_ips,
         sandbox_ready=state.sandbox,
         events=state.events,
+        unschedulable=_unschedulable(state),
     )
+
+
+def _unschedulable(state: PodState) -> str:
+    """What it was last said to wait for, as long as nothing of it was ever made."""
+    said = [event.message for event in state.events if event.reason == NOT_SCHEDULED]
+    return said[-1] if said and state.started_at is None and state.deletion is None else ""
 
 
 def _container(asked: Container, known: ContainerState, state: Shown, last: Terminated | None) -> ContainerStatus:
@@ -57,6 +65,9 @@ def _container(asked: Container, known: ContainerState, state: Shown, last: Term
 def _state(record: PodRecord, known: ContainerState, back_off: float | None) -> tuple[Shown, Terminated | None]:
     """The container's state, and the end of the instance before; `back_off` is the seconds of it, if it is in one."""
     instance = known.instance
+    if known.waiting is not None:
+        waiting = Waiting(known.waiting.reason, known.waiting.message, known.waiting.hint)
+        return waiting, known.ended or known.last
     if instance is None:
         return Waiting(CREATING), known.last
     if instance.ended is not None:
@@ -73,22 +84,25 @@ def with_back_off(pod: Pod, record: PodRecord, state: PodState, ended: Container
     at = ended.ended.finished_at if ended.ended else None
     if at is None or state.deletion or lifecycle.waits(pod, ended, at, max_back_off) is None:
         return state
-    message = f"Back-off restarting failed container {ended.name} in pod {_full_name(record)}"
+    message = f"Back-off restarting failed container {ended.name} in pod {full_name(record)}"
     return state.with_event(at, "BackOff", message, container=ended.name, warning=True)
 
 
-def _full_name(record: PodRecord) -> str:
+def full_name(record: PodRecord) -> str:
+    """The pod as kubelet names it in messages."""
     return f"{record.name}_{record.namespace}({record.uid})"
 
 
 def back_off_message(record: PodRecord, container: str, seconds: float) -> str:
     """kubelet's words for a container in back-off."""
     delay = f"{int(seconds) // 60}m{int(seconds) % 60}s" if seconds >= 60 else f"{seconds:g}s"
-    return f"back-off {delay} restarting failed container={container} pod={_full_name(record)}"
+    return f"back-off {delay} restarting failed container={container} pod={full_name(record)}"
 
 
 def phase(pod: Pod, state: PodState) -> Phase:
-    """kubelet's getPhase, for app containers alone (SEMANTICS A12, A22)."""
+    """kubelet's getPhase, for app containers alone (SEMANTICS A12, A22); an open pod runs until it is deleted."""
+    if state.open and not state.deletion:
+        return Phase.RUNNING if state.started_at else Phase.PENDING
     running = [each for each in state.containers if not each.ended]
     if state.deletion and not any(each.runs for each in running):
         return _stopped(pod, state)

@@ -7,132 +7,32 @@ the pod but its directory, which belongs to the caller.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import secrets
 import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 
-from cgroups import Cgroup, NoSuchCgroup
-from sandbox.errors import SandboxError, WrongState
-from sandbox.linux import mounts, native
-from sandbox.pod import wire
-from sandbox.pod.container import (
-    POD_ROOTFS,
-    PRIVATE,
-    ContainerSpec,
-    ExecSpec,
-    Prepared,
-    Sharing,
-    compile_container,
-    compile_exec,
-    compile_pod,
-    compile_reaper,
-)
+from cgroups import Cgroup
+from sandbox.linux import host, mounts, native
+from sandbox.pod import programs, wire
+from sandbox.pod.container import ContainerSpec, ExecSpec, compile_container, placed
+from sandbox.pod.ground import POD_ROOTFS, PODMON_OOM_SCORE_ADJ, PRIVATE, Sharing, compile_pod, compile_reaper
 from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
+from sandbox.pod.memory import NOTHING, Held
 from sandbox.pod.podmon import Child, Podmon, Stage
-from sandbox.pod.streams import LogTarget, Streams, open_streams, passable
-from sandbox.status import ExitStatus
-
-__all__ = ["RECORDS", "LogTarget", "PodSandbox", "SandboxContainer"]
+from sandbox.pod.preparation import prepare
+from sandbox.pod.privileges import Privileges
+from sandbox.pod.sandbox_container import SandboxContainer
+from sandbox.pod.streams import LogTarget, open_streams
 
 RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
 STALL_TIMEOUT = 10.0  # seconds in which an attached client must take something of what waits for it
-POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories
+POD_ROOT_SIZE = 64 << 10  # bytes: the empty root of podmon holds a handful of directories, and one a memory volume
+POD_ROOT_INODES = 17
 REAPER = 1  # podmon's number for the reaper of a pid namespace that containers share
-
-
-class SandboxContainer:
-    """One container of a sandbox: created (waiting at its gate), running, or ended.
-
-    `number` is podmon's name for it, `id` (64 hex digits) everybody else's.
-    """
-
-    def __init__(self, name: str, identity: str, child: Child, podmon: Podmon, scope: Cgroup) -> None:
-        self.name = name
-        self.id = identity
-        self.scope = scope
-        self._child = child
-        self._podmon = podmon
-
-    @property
-    def number(self) -> int:
-        return self._child.number
-
-    @property
-    def stage(self) -> Stage:
-        return self._child.stage
-
-    @property
-    def pid(self) -> int | None:
-        """The process number of the first process on the host; None once it has ended."""
-        return self._child.pid
-
-    @property
-    def pidfd(self) -> int | None:
-        return self._child.pidfd
-
-    @property
-    def started(self) -> datetime | None:
-        """When its program began to run."""
-        return self._child.started
-
-    @property
-    def exit(self) -> ExitStatus | None:
-        """How it ended, once it has, unless its program could not be started: then `failure` says why."""
-        return self._child.exit
-
-    @property
-    def failure(self) -> SandboxError | None:
-        return self._child.failure
-
-    async def forget(self) -> None:
-        """Have podmon drop what it keeps of it; it has ended."""
-        await self._podmon.forget(self._child)
-
-    async def start(self) -> None:
-        """Run the program.  Raises SpawnError where the kernel will not (a missing command, …).
-
-        Also where whoever made the container died before it was created: the gate START opens those before it.
-        """
-        if not Stage.SPAWNED <= self.stage <= Stage.CREATED:
-            raise WrongState(
-                f"container {self.name} is {self.stage.name.lower()}", current=self.stage.name.lower(), wanted="created"
-            )
-        await self._podmon.open_gate(self._child, "START")
-        await self._child.until(Stage.RUNNING)
-
-    async def wait(self) -> ExitStatus:
-        """Wait for the end of the first process.  Raises SpawnError where it never ran."""
-        await self._child.until(Stage.ENDED)
-        if self._child.exit is None:
-            raise WrongState(f"container {self.name} has no exit status", current="setup", wanted="ended")
-        return self._child.exit
-
-    async def ended(self) -> None:
-        """Wait for the end, whatever it is."""
-        await self._child.ended()
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the first process; one that has ended is no error."""
-        self._child.signal(number)
-
-    def kill(self) -> None:
-        """SIGKILL every process of the container, in whatever pid namespace.  Idempotent."""
-        with contextlib.suppress(NoSuchCgroup):
-            self.scope.kill()
-
-    def kill_rest(self) -> None:
-        """SIGKILL what the first process left behind when it ended.  Idempotent.
-
-        There can be any only where that was not the first of its pid namespace, with which the kernel kills all others.
-        """
-        if self.stage is Stage.ENDED:
-            self.kill()
 
 
 class PodSandbox:
@@ -156,19 +56,20 @@ class PodSandbox:
         pod_slice: Cgroup,
         bound: bool = True,
         sharing: Sharing = PRIVATE,
+        memory: Held = NOTHING,
     ) -> PodSandbox:
         """Make the sandbox: podmon in `pod_slice`/podmon.scope, its namespaces, hostname and loopback.
 
         `directory` is the pod's own on disk; `pod_slice` exists and is empty.  A `bound` sandbox ends with this
-        process; any other goes on until it is removed, and `connect` finds it again.  Raises KernelError or SpawnError,
-        and has then removed what it made.
+        process; any other goes on until it is removed, and `connect` finds it again.  `memory` are its volumes that are
+        kept there.  Raises KernelError or SpawnError, and has then removed what it made.
         """
         scope = pod_slice.create_child("podmon.scope")
         with scope.fd() as cgroup:
             podmon = Podmon.launch(cgroup=cgroup, title=name, namespaces=sharing.of_pod)
         box = cls(name, directory, pod_slice, podmon, sharing)
         try:
-            await box._setup(hostname, bound)
+            await box._setup(hostname, bound, memory)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             await box.remove()
             raise
@@ -195,18 +96,19 @@ class PodSandbox:
             child = podmon.children.get(number)
             if child is not None:
                 scope = pod_slice.child(f"{identity}.scope")
-                box.containers[container] = SandboxContainer(container, identity, child, podmon, scope)
+                own = box._directory_of(identity)
+                box.containers[container] = SandboxContainer(container, own, child, podmon, scope)
         return box
 
     def detach(self) -> None:
         """Leave the sandbox to itself (unless it is bound to this process)."""
         self._podmon.detach()
 
-    async def _setup(self, hostname: str, bound: bool) -> None:
+    async def _setup(self, hostname: str, bound: bool, memory: Held) -> None:
         records = self.directory / RECORDS
         records.mkdir(mode=0o700)
         with ExitStack() as fds:
-            root = mounts.tmpfs(POD_ROOT_SIZE, 0o755)
+            root = mounts.tmpfs(POD_ROOT_SIZE, 0o755, inodes=POD_ROOT_INODES + len(memory.volumes))
             fds.callback(os.close, root)
             os.mkdir(POD_ROOTFS.lstrip("/"), dir_fd=root)
             directory = os.open(records, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -217,7 +119,16 @@ class PodSandbox:
                 shm = mounts.bind(Path("/dev/shm"))
                 fds.callback(os.close, shm)
             await self._podmon.setup(
-                compile_pod(hostname=hostname, root=root, at=str(self.directory), sharing=self.sharing, shm=shm),
+                compile_pod(
+                    hostname=hostname,
+                    root=root,
+                    at=str(self.directory),
+                    sharing=self.sharing,
+                    shm=shm,
+                    memory=memory,
+                    oom_score_adj=max(PODMON_OOM_SCORE_ADJ, host.lowest_oom_score_adj()),
+                    proc=mounts.open_proc(fds),
+                ),
                 listener=listener.fileno(),
                 records=directory,
                 bound=bound,
@@ -264,6 +175,11 @@ class PodSandbox:
         return self._podmon.pid
 
     @property
+    def pidfd(self) -> int:
+        """podmon's, as long as the sandbox is there: it names the namespaces whatever becomes of the number."""
+        return self._podmon.pidfd
+
+    @property
     def namespaces(self) -> dict[str, Path]:
         """The shared namespaces as paths, usable by nsenter and in an OCI config.json while the sandbox lives."""
         return {name: Path(f"/proc/{self._podmon.pid}/ns/{name}") for name in ("net", "ipc", "uts")}
@@ -274,39 +190,44 @@ class PodSandbox:
         spec: ContainerSpec,
         *,
         identity: str | None = None,
+        stdin: int = -1,
         stdout: int = -1,
         stderr: int = -1,
         log: LogTarget | None = None,
     ) -> SandboxContainer:
         """Make a container up to its gate: everything but the program is there.
 
-        Its output goes to `stdout` and `stderr`, write ends of pipes whose copies here the caller closes (-1: nowhere),
-        or to a `log` that podmon writes.  `identity` is 64 hex digits, never used before.  Raises SpawnError or
-        KernelError, and has then removed what it made.
+        It reads `stdin` and writes to `stdout` and `stderr`, ends of pipes whose copies here the caller closes (-1:
+        /dev/null); or its output goes to a `log` that podmon writes.  `identity` is 64 hex digits, never used before.
+        Raises SpawnError or KernelError, and has then removed what it made.
         """
         identity = identity or secrets.token_hex(32)
         if not re.fullmatch("[0-9a-f]{64}", identity):
             raise ValueError(f"not the id of a container: {identity!r}")
         scope = self._slice.create_child(f"{identity}.scope")
         try:
-            child = await self._spawn(identity, scope, spec, (stdout, stderr), log)
+            scope.apply(*spec.limits)
+            child = await self._spawn(identity, scope, spec, (stdin, stdout, stderr), log)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             scope.remove_tree()
             raise
-        container = SandboxContainer(name, identity, child, self._podmon, scope)
+        container = SandboxContainer(name, self._directory_of(identity), child, self._podmon, scope)
         self.containers[name] = container
         return container
 
+    def _directory_of(self, identity: str) -> Path:
+        return self.directory / "containers" / identity
+
     async def _spawn(
-        self, identity: str, scope: Cgroup, spec: ContainerSpec, output: tuple[int, int], target: LogTarget | None
+        self, identity: str, scope: Cgroup, spec: ContainerSpec, stdio: tuple[int, int, int], target: LogTarget | None
     ) -> Child:
-        layer = self.directory / "containers" / identity
+        layer = self._directory_of(identity)
         with ExitStack() as fds:
-            streams = open_streams(spec, target, output, fds)
-            prepared = self._prepare(spec, layer, streams, fds)
+            streams = open_streams(spec, target, stdio, fds)
+            prepared = prepare(spec, layer, streams, self._reaper(), fds)
             cgroup = fds.enter_context(scope.fd())
             child = await self._podmon.spawn(
-                compile_container(spec, prepared, self.sharing),
+                compile_container(placed(spec, host.own_oom_score_adj()), prepared, self.sharing),
                 clone_flags=self.sharing.of_container,
                 cgroup=cgroup,
                 record=identity,
@@ -316,46 +237,25 @@ class PodSandbox:
             await self._podmon.open_gate(child, "PREPARE")  # nothing to prepare from outside yet
             await child.until(Stage.CREATED)
         if child.stage is Stage.ENDED:
-            raise WrongState("the container was killed while it was made", current="ended", wanted="created")
+            raise wire.killed_while_made(oom_killed=bool(child.exit and child.exit.oom_killed))
         return child
 
-    async def execute(self, container: SandboxContainer, spec: ExecSpec, stdio: tuple[int, int, int] | None) -> Child:
-        """Start a further program in a running container.
+    async def execute(
+        self,
+        container: SandboxContainer,
+        spec: ExecSpec,
+        stdio: tuple[int, int, int] | None,
+        *,
+        privileges: Privileges | None = None,
+    ) -> Child:
+        """Start a further program in a running container, with that one's privileges unless others are given.
 
         `stdio` are ends of pipes or sockets made for it, whose copies here the caller closes, or /dev/null (as -1 is);
         None gives it a terminal, whose master is then `Child.terminal`.  Returns once the program runs.  Raises
         SpawnError, or KernelError where it was stopped on its way for 30 s.
         """
-        init = container.pidfd
-        if init is None or container.stage is not Stage.RUNNING:
-            current = container.stage.name.lower()
-            raise WrongState(f"container {container.name} is {current}", current=current, wanted="running")
-        given = None if stdio is None else (passable(stdio[0]), passable(stdio[1]), passable(stdio[2]))
-        child = await self._podmon.execute(compile_exec(spec, init=init, stdio=given), cgroup_of=container.number)
-        try:
-            async with asyncio.timeout(wire.JOIN_TIMEOUT):
-                await child.until(Stage.RUNNING)
-        except TimeoutError:
-            child.signal(signal.SIGKILL)
-            raise wire.joined_too_late() from None
-        return child
-
-    def _prepare(self, spec: ContainerSpec, layer: Path, streams: Streams, fds: ExitStack) -> Prepared:
-        """Make the mounts that need the host's paths.  Their fds close with `fds`: attached or not, none stays."""
-        upper, work = layer / "upper", layer / "work"
-        upper.mkdir(parents=True)
-        work.mkdir()
-        upper.chmod(0o755)  # it becomes the mode of the container's root directory
-        rootfs = mounts.overlay(spec.rootfs, upper, work)
-        fds.callback(os.close, rootfs)
-        attached = []
-        for mount in spec.mounts:
-            fd = mounts.bind(mount.source, read_only=mount.read_only)
-            fds.callback(os.close, fd)
-            attached.append((mount, fd, not mount.source.is_dir()))
-        return Prepared(
-            rootfs, tuple(attached), streams.stdout, streams.stderr, stdin=streams.stdin, reaper=self._reaper()
-        )
+        called, privileges = f"container {container.name}", privileges or container.setting.privileges
+        return await programs.execute(self._podmon, container.child, spec, privileges, stdio, called=called)
 
     async def stop(self, timeout: float) -> None:
         """TERM to every container at once; what is still there after `timeout` seconds (2 at least) is killed.

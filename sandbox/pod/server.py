@@ -4,8 +4,8 @@ A line of JSON each.  The server says first who it is; then the client asks, one
 or a stream of them for `watch`:
 
     server                                          client
-    {"engine": 1, "pid": …, "nodeName": …}
-                                                    {"verb": "create", "pods": […]}
+    {"engine": 2, "pid": …, "nodeName": …}
+                                                    {"verb": "create", "pods": […], "claims": […]}
     {"answer": …}  or  {"error": …, "message": …}
                                                     {"verb": "watch", "uids": […]}
     {"answer": [status or null, …]}   with each change, until all are gone
@@ -27,10 +27,12 @@ from typing import Any
 
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
-from sandbox.pod import codec
+from sandbox.linux import privileges
+from sandbox.pod import codec, forks
+from sandbox.pod.claim_files import remove_tree
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
-from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path
+from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path, unlock
 from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of
 
@@ -47,10 +49,15 @@ class Server:
         self._connections: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()  # something has changed in how busy we are
         self._verbs: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "add": self._add,
+            "claims": self._claims,
             "create": self._create,
+            "create_claim": self._create_claim,
             "delete": self._delete,
             "find": self._find,
+            "find_claim": self._find_claim,
             "pods": self._pods,
+            "remove_claim": self._remove_claim,
             "target": self._target,
         }
 
@@ -62,6 +69,7 @@ class Server:
         assert task is not None
         self._connections.add(task)
         self._quiet.set()
+        fd = forks.guard(writer.get_extra_info("socket").fileno())
         try:
             if _is_root(writer):
                 await self._serve(reader, writer)
@@ -70,6 +78,7 @@ class Server:
         finally:
             self._connections.discard(task)
             self._quiet.set()
+            forks.release(fd)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -102,7 +111,8 @@ class Server:
                 await _send(writer, {"answer": None})
                 self.stopping.set()
             else:
-                await _send(writer, {"answer": self._verbs[request["verb"]](request)})
+                answer = self._verbs[request["verb"]](request)
+                await _send(writer, {"answer": await answer if asyncio.iscoroutine(answer) else answer})
         except (SandboxError, CgroupError, OSError) as error:
             await _send(writer, codec.encode_error(error))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -115,9 +125,14 @@ class Server:
 
     # ---- verbs ----
 
-    def _create(self, request: Mapping[str, Any]) -> None:
-        self._engine.create([Wanted(each["uid"], each["manifest"]) for each in request["pods"]])
+    def _create(self, request: Mapping[str, Any]) -> list[str]:
+        pods = [Wanted(each["uid"], each["manifest"], bool(each.get("open"))) for each in request["pods"]]
+        words = self._engine.create(pods, request.get("claims", ()))
         self._quiet.set()
+        return words
+
+    def _add(self, request: Mapping[str, Any]) -> None:
+        self._engine.add(request["uid"], str(request["addition"]), request["container"])
 
     def _delete(self, request: Mapping[str, Any]) -> None:
         options = {name: bool(request.get(name)) for name in ("force", "hold", "at_once")}
@@ -134,6 +149,20 @@ class Server:
 
     def _target(self, request: Mapping[str, Any]) -> Any:
         return codec.encode(self._engine.target(request["namespace"], request["name"], request["container"]))
+
+    def _create_claim(self, request: Mapping[str, Any]) -> None:
+        self._engine.create_claim(request["uid"], request["manifest"])
+
+    def _find_claim(self, request: Mapping[str, Any]) -> str:
+        return self._engine.store.claims.find(request["namespace"], request["name"])
+
+    def _claims(self, _: Mapping[str, Any]) -> Any:
+        return codec.encode(self._engine.store.claims.statuses())
+
+    async def _remove_claim(self, request: Mapping[str, Any]) -> None:
+        left = self._engine.store.claims.remove(request["uid"])
+        if left is not None:
+            await asyncio.to_thread(remove_tree, left)  # as long as it takes: its owner waits for the space
 
     async def _stop(self, request: Mapping[str, Any]) -> None:
         if not request.get("now"):
@@ -191,6 +220,7 @@ async def serve(
     another engine owns the root.
     """
     asyncio.get_running_loop().set_exception_handler(lambda _, context: warn(_told(context)))
+    privileges.name_thread("seedpod:engine")
     make_root(root)
     path = socket_path(root)
     lock = await _locked(root)
@@ -201,6 +231,8 @@ async def serve(
         path.unlink(missing_ok=True)  # of an engine that was killed
         listener = await asyncio.start_unix_server(server.connected, path, limit=MAX_LINE, backlog=100)
         path.chmod(0o600)
+        for each in listener.sockets:
+            forks.guard(each.fileno())
         _write_pid(root, warn)
         try:
             ready(engine, server)
@@ -209,13 +241,15 @@ async def serve(
             if is_lock_of(root, lock):  # or they are another engine's by now
                 path.unlink(missing_ok=True)
                 (root / PID_FILE).unlink(missing_ok=True)
+            for each in listener.sockets:
+                forks.release(each.fileno())
             listener.close()
             await server.close()
             left = engine.count
             await engine.close()
         return left
     finally:
-        os.close(lock)
+        unlock(lock)
 
 
 def _told(context: Mapping[str, Any]) -> str:

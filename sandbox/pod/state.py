@@ -1,12 +1,13 @@
 """What an engine knows of a pod, as frozen values: what it writes down before and after everything it does.
 
-`PodRecord` never changes; `PodState` is replaced whole with every step and holds all that the next engine needs to go
-on.  Fields marked "of this engine" are forgotten with it.  Pure: the decisions are in sandbox.pod.lifecycle.
+`PodRecord` changes only where a container is added; `PodState` is replaced whole with every step and holds all that
+the next engine needs to go on.  Fields marked "of this engine" are forgotten with it.  Pure: the decisions are in
+sandbox.pod.lifecycle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ class PodRecord:
     name: str
     created: datetime
     manifest: Mapping[str, Any]
+    additions: tuple[str, ...] = ()  # requests that have added a container: to ask twice adds one
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,21 @@ class BackOff:
 
 
 @dataclass(frozen=True)
+class Hindrance:
+    """Why the container's next instance cannot be made: kubelet's reason and words, and when that was found last."""
+
+    reason: str  # CreateContainerConfigError, …
+    message: str
+    at: datetime
+    hint: str = ""
+
+
+@dataclass(frozen=True)
 class ContainerState:
     """A container's newest instance, the end of the one before it, and its crash back-off.
 
-    `attempts` is how many instances were begun; one that never came to be is not counted.
+    `attempts` is how many instances were begun; one that never came to be is not counted.  `waiting` is why the next
+    one was not, where it was tried.
     """
 
     name: str
@@ -61,6 +74,7 @@ class ContainerState:
     last: Terminated | None = None
     back_off: BackOff | None = None
     attempts: int = 0
+    waiting: Hindrance | None = None
 
     @property
     def ended(self) -> Terminated | None:
@@ -83,6 +97,10 @@ class ContainerState:
     def dropped(self) -> ContainerState:
         """Without the newest instance: it never came to be, and what was before it is known as the last one."""
         return replace(self, instance=None, attempts=self.attempts - 1)
+
+    def hindered(self, hindrance: Hindrance) -> ContainerState:
+        """As it was before its next instance was tried, and could not be."""
+        return replace(self, waiting=hindrance)
 
     def started(self, at: datetime) -> ContainerState:
         assert self.instance is not None
@@ -109,12 +127,17 @@ class Deletion:
 
 @dataclass(frozen=True)
 class PodState:
-    """Where a pod is in its life."""
+    """Where a pod is in its life.
+
+    An `open` pod takes further containers while it lives: its sandbox is there whether any runs or not.
+    """
 
     containers: tuple[ContainerState, ...]
+    open: bool = False
     sandbox: bool = False  # one was made, and not yet removed
     sandboxes: int = 0  # how many were made
     started_at: datetime | None = None
+    pod_ips: tuple[str, ...] = ()  # of its newest sandbox, the first family first
     deletion: Deletion | None = None
     events: tuple[Event, ...] = ()
     kill_at: datetime | None = None  # of this engine: TERM has been sent, KILL comes then
@@ -127,6 +150,10 @@ class PodState:
         return replace(
             self, containers=tuple(changed if each.name == changed.name else each for each in self.containers)
         )
+
+    def with_new(self, names: Sequence[str]) -> PodState:
+        """With further containers, of which nothing was made yet."""
+        return replace(self, containers=(*self.containers, *map(ContainerState, names)))
 
     def with_event(
         self, at: datetime, reason: str, message: str, *, container: str = "", warning: bool = False
@@ -144,6 +171,6 @@ class PodState:
         return replace(self, kill_at=None, killed_at=None)
 
 
-def new_state(names: tuple[str, ...]) -> PodState:
+def new_state(names: tuple[str, ...], *, open: bool = False) -> PodState:
     """The state of a pod of which nothing was made yet."""
-    return PodState(tuple(ContainerState(name) for name in names))
+    return PodState(tuple(ContainerState(name) for name in names), open)

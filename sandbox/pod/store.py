@@ -1,13 +1,15 @@
-"""What stands on disk below a root: the only module that writes there, but for images, logs and what is in
+"""What stands on disk below a root: the only module that writes there, but for images, claims, logs and what is in
 sandbox.pod.paths.
 
     <root>/pods/<uid>/          a pod
         pod.json                what was asked for; a pod without it was never made, or is removed to its last file
         state.json              where it is in its life
         etc/ volumes/           its files
-        sandbox/                podmon's: its socket, records of ends, containers/<id>/{upper,work}
+        sandbox/                podmon's: its socket, records of ends, containers/<id>/{upper,work,setting.json}
+    <root>/claims/              volumes that outlive pods, see sandbox.pod.claims
     <root>/logs/<namespace>_<name>_<uid>/<container>/<restart>.log
     <root>/images/              rootfs directories, see sandbox.pod.images
+    <root>/seccomp/             profiles of type Localhost, the administrator's
 
 Every file is replaced whole.  The engine is the only writer, so nothing here takes a lock but that of the root.
 """
@@ -25,6 +27,7 @@ from typing import Any
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.pod import codec
+from sandbox.pod.claims import Claims
 from sandbox.pod.paths import pod_log_directory
 from sandbox.pod.slices import Slices
 from sandbox.pod.state import PodRecord, PodState
@@ -49,6 +52,7 @@ class Store:
         """`warn` is told what could not be read or removed."""
         self.root = root
         self.slices = slices
+        self.claims = Claims(root / "claims", warn)
         self._warn = warn
 
     @property
@@ -58,6 +62,11 @@ class Store:
     @property
     def images(self) -> Path:
         return self.root / "images"
+
+    @property
+    def profiles(self) -> Path:
+        """The seccomp profiles that the administrator has put there."""
+        return self.root / "seccomp"
 
     def directory(self, uid: str) -> Path:
         return self._pods / uid
@@ -74,12 +83,23 @@ class Store:
         """Note a new pod: from here on it exists."""
         self.directory(record.uid).mkdir(mode=0o700)
         try:
+            self.logs(record).mkdir(mode=0o700, parents=True, exist_ok=True)
             for container in state.containers:
-                (self.logs(record) / container.name).mkdir(mode=0o700, parents=True)
+                (self.logs(record) / container.name).mkdir(mode=0o700)
             self.save(record.uid, state)
             write_file(self.directory(record.uid) / "pod.json", _dump(record))
         except OSError:
             self.remove(record)
+            raise
+
+    def extend(self, record: PodRecord, container: str) -> None:
+        """Note that a pod has one container more, which `record` has already: from here on that exists."""
+        logs = self.logs(record) / container
+        logs.mkdir(mode=0o700)
+        try:
+            write_file(self.directory(record.uid) / "pod.json", _dump(record))
+        except OSError:
+            logs.rmdir()
             raise
 
     def save(self, uid: str, state: PodState) -> None:

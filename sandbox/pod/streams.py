@@ -14,7 +14,8 @@ from pathlib import Path
 
 from sandbox.errors import SandboxError
 from sandbox.linux.ops import Log, Stdin
-from sandbox.pod.container import DEVICES, ContainerSpec
+from sandbox.pod.container import ContainerSpec
+from sandbox.pod.ground import DEVICES
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def passable(fd: int) -> int | None:
     raise SandboxError("a program in a container can be given pipes, sockets and /dev/null only", hint=hint)
 
 
-def open_streams(spec: ContainerSpec, target: LogTarget | None, output: tuple[int, int], fds: ExitStack) -> Streams:
-    """What a container reads and writes: `output`, or pipes to a log, or its terminal.
+def open_streams(spec: ContainerSpec, target: LogTarget | None, stdio: tuple[int, int, int], fds: ExitStack) -> Streams:
+    """What a container reads and writes: `stdio`, or pipes to a log and from clients, or its terminal.
 
     All fds close with `fds`: podmon and the container have their copies by then.
     """
@@ -61,7 +62,8 @@ def open_streams(spec: ContainerSpec, target: LogTarget | None, output: tuple[in
         log = _open_log(target, (None, None), fds) if target is not None else None
         return Streams(None, None, None, log, input_)
     if target is None:
-        return Streams(stdin, passable(output[0]), passable(output[1]), None, input_)
+        given = passable(stdio[0]) if stdin is None else stdin
+        return Streams(given, passable(stdio[1]), passable(stdio[2]), None, input_)
     (stdout, stdout_sink), (stderr, stderr_sink) = (pipe(fds, blocking=(False, True)) for _ in range(2))
     return Streams(stdin, stdout_sink, stderr_sink, _open_log(target, (stdout, stderr), fds), input_)
 

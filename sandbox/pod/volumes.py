@@ -1,104 +1,114 @@
-"""The pod's volumes and the files of /etc that are the pod's, as directories and files on the host."""
+"""The pod's volumes, as directories and files on the host."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import posixpath
-import shlex
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.errors import NotFound, shown
-from sandbox.model import Container, HostPath, Pod
+from sandbox.model import ClaimVolume, Container, EmptyDir, HostPath, Medium, Pod, Volume
+from sandbox.pod import host_paths
+from sandbox.pod.claims import Claims
 from sandbox.pod.container import BindMount
+from sandbox.pod.memory import MemoryMount, MemoryVolume
+from sandbox.pod.ownership import give_to_group
 
 EMPTY_DIR_MODE = 0o777  # as kubelet makes it: any user of any container may write
 
-# The lines that kubelet writes (SEMANTICS A10); the pod's own address joins them with its network.
-HOSTS_HEAD = """\
-# Kubernetes-managed hosts file.
-127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::0\tip6-localnet
-fe00::0\tip6-mcastprefix
-fe00::1\tip6-allnodes
-fe00::2\tip6-allrouters
-"""
-HOST_NETWORK_HEAD = "# Kubernetes-managed hosts file (host network).\n"
-
 
 def check(pod: Pod) -> None:
-    """Refuse what cannot be mounted, before anything of the pod is made.  Raises NotFound."""
-    for volume in pod.volumes:
-        if isinstance(volume.source, HostPath) and not Path(volume.source.path).exists():
-            raise NotFound(
-                "hostPath",
-                volume.source.path,
-                f'volume "{volume.name}": hostPath {shown(volume.source.path)} does not exist',
-                hint=f"create it first: mkdir -p {shlex.quote(shown(volume.source.path))}",
-            )
-
-
-def create(pod: Pod, directory: Path) -> dict[str, Path]:
-    """Make the pod's volumes below its `directory`, where they are missing; the path of each by its name."""
-    paths = {}
+    """Refuse what cannot be mounted, before anything of the pod is made.  Raises SandboxError."""
     for volume in pod.volumes:
         if isinstance(volume.source, HostPath):
-            paths[volume.name] = Path(volume.source.path)
-            continue
-        path = directory / "volumes" / volume.name
-        if not path.is_dir():  # kept from one instance and one sandbox to the next (SEMANTICS A15)
-            _make_empty_dir(path)
-        paths[volume.name] = path
+            host_paths.check(volume.name, volume.source)
+
+
+def in_memory(pod: Pod) -> tuple[MemoryVolume, ...]:
+    """Those of the pod's volumes that are kept in memory, for its sandbox to have."""
+    sources = [(volume.name, volume.source) for volume in pod.volumes]
+    return tuple(
+        MemoryVolume(name, _memory_size(source), _empty_dir_mode(pod), pod.security_context.fs_group or 0)
+        for name, source in sources
+        if isinstance(source, EmptyDir) and source.medium is Medium.MEMORY
+    )
+
+
+def _memory_size(source: EmptyDir) -> int:
+    """In bytes: its limit, and no more than there is; a limit of 0 is none, as to kubelet."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = source.size_limit.to_int() if source.size_limit else 0
+    return min(limit or machine, machine)
+
+
+def create(pod: Pod, directory: Path, claims: Claims) -> dict[str, Path]:
+    """Make the pod's volumes, where they are missing; the path of each by its name, but for those in memory.
+
+    `directory` is the pod's.  Raises SandboxError where something has become of a host path or a claim.
+    """
+    paths = {}
+    for volume in pod.volumes:
+        match volume.source:
+            case HostPath() as source:
+                paths[volume.name] = host_paths.create(volume.name, source)
+            case ClaimVolume(claim):
+                paths[volume.name] = claims.volume(pod.namespace, claim)
+            case EmptyDir(Medium.DISK):
+                path = directory / "volumes" / volume.name
+                if not path.is_dir():  # kept from one instance and one sandbox to the next (SEMANTICS A15)
+                    _make_empty_dir(path, pod)
+                paths[volume.name] = path
     return paths
 
 
-def _make_empty_dir(path: Path) -> None:
-    """It is there with its mode, or not at all: whoever makes it may be killed at any moment."""
+def _empty_dir_mode(pod: Pod) -> int:
+    """With an fsGroup all that is made in it is that group's, as kubelet has it."""
+    return EMPTY_DIR_MODE if pod.security_context.fs_group is None else EMPTY_DIR_MODE | stat.S_ISGID
+
+
+def _make_empty_dir(path: Path, pod: Pod) -> None:
+    """It is there with its group and mode, or not at all: whoever makes it may be killed at any moment."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.mkdir(parents=True, exist_ok=True)
-    fresh.chmod(EMPTY_DIR_MODE)
+    os.chown(fresh, 0, pod.security_context.fs_group or 0)
+    fresh.chmod(_empty_dir_mode(pod))
     fresh.rename(path)
 
 
-def create_etc(pod: Pod, hostname: str, directory: Path) -> tuple[BindMount, ...]:
-    """Write the pod's files of /etc, where they are missing, and say where they go.
+async def give_claims_to_group(pod: Pod, claims: Claims) -> None:
+    """Have what its claims hold belong to the pod's fsGroup, before any container of it runs.
 
-    On the host's network names are looked up as on the host; a pod of its own has nobody to ask yet.
+    That may take long, for there may be much.  Neither a host path nor a claim that is only read is anybody's to give.
     """
-    etc = directory / "etc"
-    etc.mkdir(exist_ok=True)
-    texts = {"hosts": _hosts(pod, hostname), "hostname": f"{hostname}\n"}
-    if pod.host_network:
-        texts["resolv.conf"] = _of_host("resolv.conf")
-    for name, text in texts.items():
-        if not (etc / name).exists():
-            fresh = etc / f".{name}.new"
-            fresh.write_text(text)
-            fresh.chmod(0o644)
-            fresh.rename(etc / name)
-    return tuple(BindMount(etc / name, f"/etc/{name}", f"the pod's {name} file") for name in texts)
+    gid = pod.security_context.fs_group
+    if gid is None:
+        return
+    for volume in pod.volumes:
+        if isinstance(volume.source, ClaimVolume) and not volume.source.read_only:
+            path = claims.volume(pod.namespace, volume.source.claim_name)
+            await asyncio.to_thread(give_to_group, path, gid)
 
 
-def _hosts(pod: Pod, hostname: str) -> str:
-    if not pod.host_network:
-        return f"{HOSTS_HEAD}127.0.0.1\t{hostname}\n"
-    return HOST_NETWORK_HEAD + _of_host("hosts")
-
-
-def _of_host(name: str) -> str:
-    """The text of the host's own file in /etc; empty where it has none."""
-    file = Path("/etc") / name
-    return file.read_text(errors="replace") if file.exists() else ""
-
-
-def mounts_of(container: Container, paths: dict[str, Path]) -> tuple[BindMount, ...]:
+def mounts_of(pod: Pod, container: Container, paths: Mapping[str, Path]) -> tuple[BindMount | MemoryMount, ...]:
     """The container's volumeMounts, with the paths that `create` gave the volumes.
 
     A relative mountPath is taken from the container's root, as kubelet takes it.
     """
-    return tuple(
-        BindMount(paths[mount.name], _inside(mount.mount_path), f"volume {mount.name}", mount.read_only)
-        for mount in container.volume_mounts
-    )
+    volumes = {volume.name: volume for volume in pod.volumes}
+    mounts: list[BindMount | MemoryMount] = []
+    for mount in container.volume_mounts:
+        target, read_only = _inside(mount.mount_path), mount.read_only or _is_read_only(volumes[mount.name])
+        if mount.name in paths:
+            mounts.append(BindMount(paths[mount.name], target, f"volume {mount.name}", read_only))
+        else:
+            mounts.append(MemoryMount(mount.name, target, read_only))
+    return tuple(mounts)
+
+
+def _is_read_only(volume: Volume) -> bool:
+    return isinstance(volume.source, ClaimVolume) and volume.source.read_only
 
 
 def _inside(path: str) -> str:

@@ -84,13 +84,21 @@ def joined_too_late() -> KernelError:
     return KernelError(errno.ETIMEDOUT, step="join the container", hint=hint)
 
 
+def killed_while_made(*, oom_killed: bool) -> WrongState:
+    """The error for a container that ended before its program could be run."""
+    what, hint = "the container was killed while it was made", None
+    if oom_killed:
+        what, hint = f"{what}: it was out of memory", "give it a higher limit of memory"
+    return WrongState(what, current="ended", wanted="created", hint=hint)
+
+
 def exit_status(message: Any) -> ExitStatus:
     """The end that an EXITED message tells."""
     killer = message.signal or None
     return ExitStatus(
         code=128 + killer if killer else message.code,
         signal=killer,
-        oom_killed=False,
+        oom_killed=bool(message.oom_killed),
         started=time_of(message.started_ns) if message.ran else None,
         finished=time_of(message.finished_ns) or datetime.now(UTC),
     )

@@ -15,14 +15,17 @@ from datetime import datetime, timedelta
 from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, WrongState
 from sandbox.model import Pod
-from sandbox.pod import ends, lifecycle, planning, report
+from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, volumes
 from sandbox.pod.instances import Instances, Surroundings
+from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.podmon import Stage
-from sandbox.pod.sandbox import RECORDS, PodSandbox, SandboxContainer
+from sandbox.pod.root_network import Attached
+from sandbox.pod.sandbox import RECORDS, PodSandbox
+from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.state import ContainerState, Deletion, Instance, PodRecord, PodState
 from sandbox.pod.tasks import Interrupted, Tasks, unless
-from sandbox.status import PodStatus
+from sandbox.status import Phase, PodStatus
 
 PATIENCE = 5.0  # seconds in which the podmon of a pod that is to end has to answer
 RETRY_FIRST, RETRY_LAST = 0.5, 10.0  # seconds between two tries of something that failed
@@ -46,6 +49,7 @@ class Worker:
         self._store = around.store
         self._book = Notebook(record, state.forgotten(), around.store, around.warn)
         self._box: PodSandbox | None = None
+        self._memory = Held(volumes.in_memory(pod))
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
         self._tasks = Tasks()
         self._instances = Instances(pod, self._book, around, self._tasks, self._ending)
@@ -58,7 +62,8 @@ class Worker:
         return self._book.state
 
     def status(self) -> PodStatus:
-        return report.status(self.pod, self.record, self.state, now(), self._limit)
+        status = report.status(self.pod, self.record, self.state, now(), self._limit)
+        return replace(status, host_ip=self._around.networks.host_ip())
 
     @property
     def _limit(self) -> float:
@@ -73,10 +78,21 @@ class Worker:
         """The container's newest instance, where there is a sandbox that has it."""
         return self._box.containers.get(container) if self._box else None
 
+    def host_ports(self) -> hostports.Held:
+        """The host's ports that the pod has, until its sandbox is gone for good."""
+        finished = not self.state.sandbox and self.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
+        return self._book.called, () if finished else hostports.asked(self.pod)
+
     def delete(self, deletion: Deletion, *, at_once: bool = False) -> None:
         """End the pod.  A later call may only shorten the grace, or lift `hold` (SEMANTICS A31)."""
         self._book.note(lifecycle.deleted(self.state, deletion, now(), at_once=at_once))
         self._ending.set()
+
+    def extend(self, record: PodRecord, pod: Pod) -> None:
+        """Go on with one container more, which `record`, that stands on disk by now, and `pod` have already."""
+        self.record = self._book.record = record
+        self.pod = self._instances.pod = pod
+        self._book.note(self.state.with_new([pod.containers[-1].name]))
 
     # ---- the loop ----
 
@@ -88,12 +104,15 @@ class Worker:
             while not self.removed:
                 self._book.noted.clear()
                 decision = lifecycle.decide(self.pod, self.state, now(), self._limit)
+                if decision == lifecycle.Decision() and not self.state.sandbox:  # nothing of it runs, or will
+                    self._release_volumes()
                 if decision.action is None:
                     await self._wait(decision.wake)
                 else:
                     await self._carry_out(decision.action)
         finally:
             await self._tasks.end()
+            self._memory.let_go()
             if self._box is not None:
                 self._box.detach()
 
@@ -110,7 +129,10 @@ class Worker:
             with contextlib.suppress(Interrupted):  # the next decision knows
                 await self._do(action)
         except (SandboxError, CgroupError, OSError) as error:
-            self._book.tell(_FAILED.get(type(action), "Failed"), str(error), warning=True)
+            hint = getattr(error, "hint", None)
+            self._book.tell(
+                _FAILED.get(type(action), "Failed"), f"{error}: {hint}" if hint else str(error), warning=True
+            )
             self._around.warn(f"{self._book.called}: {error}")
             if self._ending.is_set() and not was_ending:
                 return  # that is news, and not what was noted just now
@@ -139,6 +161,8 @@ class Worker:
 
     async def _make_sandbox(self) -> None:
         uid = self.record.uid
+        await self._take_claims()
+        await unless(self._ending, volumes.give_claims_to_group(self.pod, self._store.claims))
         directory = self._store.sandbox_directory(uid)
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
             await asyncio.to_thread(self._store.remove_sandbox, uid)
@@ -149,24 +173,67 @@ class Worker:
                 name=self.pod.name,
                 hostname=planning.hostname(self.pod),
                 directory=directory,
-                pod_slice=self._store.slices.create(uid),
+                pod_slice=self._store.slices.create(uid, self._placement()),
                 bound=False,
                 sharing=planning.sharing(self.pod),
+                memory=self._memory,
             ),
         )
         state = self.state
         if state.sandboxes:
             message = "Pod sandbox changed, it will be killed and re-created."
             state = state.with_event(now(), "SandboxChanged", message)
+        else:
+            for reason, message in planning.resource_warnings(self.pod, self._store.slices.why_not):
+                state = state.with_event(now(), reason, message, warning=True)
         try:
+            attaching = self._around.networks.attach(uid, self.pod, box)
+            state = self._with_network(state, await unless(self._ending, attaching))
             self._book.write(
                 replace(state, sandbox=True, sandboxes=state.sandboxes + 1, started_at=state.started_at or now())
             )
-        except OSError:
+        except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             await box.remove()
             raise
+        self._have(box)
+
+    def _have(self, box: PodSandbox) -> None:
         self._box = box
+        self._memory.hold(box.pidfd)
         self._tasks.start(self._watch_sandbox(box))
+
+    def _placement(self) -> resources.Placement:
+        return resources.placement(self.pod, self._store.slices.means, self._around.config.pod_pids_limit)
+
+    async def _take_claims(self) -> None:
+        """Wait until the pod can have what its volumes claim; until then Kubernetes would not schedule it."""
+        claims, told = self._store.claims, None
+        while True:
+            changed = claims.changed
+            reason = claims.take(self.record.uid, self.pod)
+            if reason is None:
+                return
+            if reason != told:
+                self._book.tell(report.NOT_SCHEDULED, f"0/1 nodes are available: {reason}.", warning=True)
+            told = reason
+            await unless(self._ending, changed.wait())
+
+    def keep_claims(self) -> None:
+        """Go on with those that an engine before this one gave it."""
+        if self.state.sandbox:
+            self._store.claims.keep(self.record.uid, self.pod)
+
+    def _release_volumes(self) -> None:
+        self._store.claims.release(self.record.uid)
+        self._memory.let_go()
+
+    def _with_network(self, state: PodState, attached: Attached) -> PodState:
+        """The state with the pod's addresses, and with what was changed on the host for them."""
+        if attached.ips != state.pod_ips:
+            etc.forget(self._store.directory(self.record.uid))
+        for note in attached.notes:
+            state = state.with_event(now(), "NetworkSetup", note.text, warning=note.warning)
+        return replace(state, pod_ips=attached.ips)
 
     async def _watch_sandbox(self, box: PodSandbox) -> None:
         """Its podmon has died, and with it all that ran (SEMANTICS A22): what is left of it goes at once."""
@@ -198,6 +265,7 @@ class Worker:
         if box is not None:
             await box.remove()
         await asyncio.to_thread(self._store.remove_sandbox, self.record.uid)
+        await self._around.networks.detach(self.record.uid)
         self._lose_sandbox(box)
 
     async def _remove(self) -> None:
@@ -207,6 +275,8 @@ class Worker:
         await self._tasks.end()
         self._book.closed = True
         await asyncio.to_thread(self._store.remove, self.record)
+        self._release_volumes()
+        await self._around.networks.detach(self.record.uid)
         self.removed = True
         self._book.become(replace(self.state, sandbox=False))
 
@@ -244,6 +314,7 @@ class Worker:
         if not self.state.sandbox:
             return
         uid = self.record.uid
+        self._store.slices.keep(uid, self._placement())
         # Those that run come last: the number of one that ended may be theirs by now.
         begun = sorted((each for each in self.state.containers if each.instance), key=lambda each: each.runs)
         known = {each.instance.number: (each.name, each.instance.id) for each in begun if each.instance}
@@ -256,15 +327,28 @@ class Worker:
         )
         try:
             async with asyncio.timeout(PATIENCE if self.state.deletion else None):
-                self._box = await unless(self._ending, connecting)
+                box = await unless(self._ending, connecting)
         except (NotFound, WrongState):  # it has ended, perhaps just now
             await self._bury()
             return
         except (Interrupted, TimeoutError):  # it is stopped, and the pod is to end: that needs no word of it
             return
-        self._tasks.start(self._watch_sandbox(self._box))
+        self._have(box)
+        await self._repair_network(box)
         for each in begun:
-            self._instances.adopt(self._box, each)
+            self._instances.adopt(box, each)
+
+    async def _repair_network(self, box: PodSandbox) -> None:
+        """What is broken of it is made whole, or told: the pod goes on as it is."""
+        try:
+            repaired = await unless(self._ending, self._around.networks.repair(self.record.uid, self.pod, box))
+        except Interrupted:
+            return
+        except (SandboxError, OSError) as error:
+            self._book.tell("NetworkNotReady", str(error), warning=True)
+            self._around.warn(f"{self._book.called}: its network cannot be repaired: {error}")
+        else:
+            self._book.note(self._with_network(self.state, repaired))
 
     def _buried(self, known: ContainerState, instance: Instance) -> ContainerState:
         directory = self._store.sandbox_directory(self.record.uid)

@@ -82,12 +82,22 @@ def test_a_value_that_the_kernel_refuses_is_in_the_error(tree: Cgroup) -> None:
     ],
 )
 def test_a_file_that_is_not_there_says_what_it_needs(tree: Cgroup, name: str, needs: str) -> None:
-    with files.opened(tree.path) as directory, pytest.raises(Unsupported) as caught:
+    web = tree.create_child("web")  # a controller may be on for `tree`, and is not for its children
+    with files.opened(web.path) as directory, pytest.raises(Unsupported) as caught:
         directory.write(name, "1")
     error = caught.value
-    assert (error.errno, error.filename, error.value) == (errno.ENOENT, f"{tree}/{name}", "1")
+    assert (error.errno, error.filename, error.value) == (errno.ENOENT, f"{web}/{name}", "1")
     assert error.needs == needs
     assert str(error).endswith(f": needs {needs}")
+
+
+@pytest.mark.root
+@pytest.mark.controllers("memory")
+def test_a_knob_of_a_controller_that_is_on_needs_a_newer_kernel(tree: Cgroup) -> None:
+    tree.enable("memory")
+    with files.opened(tree.create_child("web").path) as directory, pytest.raises(Unsupported) as caught:
+        directory.write("memory.nonsense", "1")
+    assert caught.value.needs == "a newer kernel"
 
 
 @pytest.mark.root

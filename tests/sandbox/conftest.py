@@ -21,3 +21,9 @@ def lab(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Lab:
     directory = tmp_path / "pod"
     directory.mkdir()
     return Lab(pod_slice, directory, busybox)
+
+
+@pytest.fixture
+def home(loop: None, root: Path, no_leaks: None) -> Path:
+    """A root for what a test makes with the library."""
+    return root

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.linux.security import DEFAULT_CAPABILITIES, MASKED_PATHS, READ_ONLY_PATHS, capability_bits
+from sandbox import capabilities
+from sandbox.linux.security import MASKED_PATHS, READ_ONLY_PATHS
 from tests.runner import Seedpod
 
 pytestmark = pytest.mark.root
@@ -30,14 +31,14 @@ def test_capabilities_are_the_default_ones_bit_by_bit(seedpod: Seedpod) -> None:
     """# A43"""
     lines = answer(seedpod, "grep ^Cap /proc/self/status")
     found = {name.strip(":"): int(bits, 16) for name, bits in (line.split() for line in lines)}
-    default = capability_bits(DEFAULT_CAPABILITIES)
+    default = capabilities.bits(capabilities.DEFAULT)
     assert found == {"CapInh": 0, "CapPrm": default, "CapEff": default, "CapBnd": default, "CapAmb": 0}
 
 
 def test_no_supplementary_group_of_ours_comes_along(seedpod: Seedpod) -> None:
     os.setgroups([1234])
     try:
-        assert answer(seedpod, "grep ^Groups: /proc/self/status; id -u; id -g") == ["Groups:\t ", "0", "0"]
+        assert answer(seedpod, "grep ^Groups: /proc/self/status; id -u; id -g") == ["Groups:\t0 ", "0", "0"]
     finally:
         os.setgroups([])
 

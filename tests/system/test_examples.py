@@ -66,6 +66,34 @@ def test_visitor(seedpod: Seedpod) -> None:
     assert seedpod.command("volume", "rm", "site").returncode == 0
 
 
+def test_volumes(seedpod: Seedpod) -> None:
+    for visit in (1, 2):
+        result = seedpod.command("run", str(EXAMPLES / "volumes.yaml"))
+        assert (result.returncode, result.stderr) == (0, "")
+        assert lines_of(result.stdout, "printer") == [f"visit {visit}", "the count is not for me to see"]
+    assert seedpod.command("volume", "rm", "visits").returncode == 0
+
+
+def test_confined(seedpod: Seedpod) -> None:
+    result = seedpod.command("run", str(EXAMPLES / "confined.yaml"))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert lines_of(result.stdout, "setup") == [
+        "the pod has one address more",
+        "mounted",
+        "the host's devices are here",
+    ]
+    assert lines_of(result.stdout, "app") == [
+        "uid 1000, groups 0 2000",
+        f"CapBnd:\t{'0' * 16}",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "192.0.2.1 is here",
+        "and not mine to take away",
+        "the root cannot be written",
+        "the volume can",
+    ]
+
+
 def test_no_example_is_forgotten() -> None:
     tested = {name.removeprefix("test_").replace("_", "-") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in EXAMPLES.glob("*.yaml")} <= tested

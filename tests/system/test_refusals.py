@@ -207,7 +207,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(seedpod: Seedpod, tmp_path: 
         ran = result.stdout == "ran\n0\n"
         assert ran or result.stdout in ("1\n", "128\n"), (inodes, result)
         said = "No space left on device" in result.stderr or "could not write there" in result.stderr
-        assert said != ran, (inodes, result)
+        assert said or ran, (inodes, result)  # or both: it ran, and what became of it could not be written down
         outcomes.add(ran)
     assert outcomes == ({True, False} if prebuilt else {False})
 

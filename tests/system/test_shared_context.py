@@ -71,7 +71,7 @@ def test_both_addresses_of_localhost_are_up(seedpod: Seedpod) -> None:
     result = seedpod.run(seedpod.pod(seedpod.shell("one", "ip -o addr show dev lo; ip -o link | wc -l")))
     assert "127.0.0.1/8" in result.stdout
     assert "::1/128" in result.stdout
-    assert result.stdout.splitlines()[-1] == "1", "a pod has no link yet but lo"
+    assert result.stdout.splitlines()[-1] == "2", "lo and eth0"
 
 
 def test_a_port_of_one_container_is_reached_by_the_other_and_cannot_be_bound_twice(

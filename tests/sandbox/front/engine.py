@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import pytest
 
-from sandbox.errors import NotFound
+from sandbox.errors import AlreadyExists, NotFound, WrongState
 from sandbox.front import cli, verbs
 from sandbox.front.arguments import filled, parse
-from sandbox.status import PodStatus
+from sandbox.status import ClaimStatus, PodStatus
 
 T = TypeVar("T")
 
@@ -54,6 +54,7 @@ class FakeClient:
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     ends: dict[str, FakeEnd] = field(default_factory=dict)
     lingering: frozenset[str] = frozenset()  # UIDs of pods that do not go
+    known_claims: tuple[ClaimStatus, ...] = ()
     closed: bool = False
 
     def __enter__(self) -> Self:
@@ -84,6 +85,22 @@ class FakeClient:
 
     def target(self, namespace: str, name: str, container: str) -> object:
         return (namespace, name, container)
+
+    def claims(self) -> tuple[ClaimStatus, ...]:
+        return self.known_claims
+
+    def create_claim(self, manifest: Mapping[str, Any]) -> None:
+        if manifest["metadata"]["name"] in {each.claim.name for each in self.known_claims}:
+            raise AlreadyExists("persistentvolumeclaims", manifest["metadata"]["name"])
+        self.calls.append(("create_claim", manifest))
+
+    def remove_claim(self, namespace: str, name: str) -> None:
+        known = {(each.claim.namespace, each.claim.name): each for each in self.known_claims}
+        if (namespace, name) not in known:
+            raise NotFound("persistentvolumeclaims", name)
+        if known[namespace, name].used_by:
+            raise WrongState("it is in use", current="in use", wanted="unused", hint="delete it")
+        self.calls.append(("remove_claim", namespace, name))
 
     def stop(self, *, now: bool) -> None:
         self.calls.append(("stop", now))

@@ -73,3 +73,15 @@ def test_what_a_file_says_cannot_steer_the_terminal(pod_file: Path, capsys: pyte
     pod_file.write_text(POD.replace("image: ", '"\\e[31mimage": '))
     assert check([str(pod_file)]) == 1
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_claims_are_checked_as_pods_are(pod_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [%s], %s}\n"
+    size = "resources: {requests: {storage: 1Gi}}"
+    pod_file.write_text(f"{POD}---\n{claim % ('ReadWriteOnce', size)}")
+    assert check([str(pod_file)]) == 0
+    valid = [f"{pod_file}: pod/web is valid", f"{pod_file}: persistentvolumeclaim/data is valid"]
+    assert capsys.readouterr().out.splitlines()[-2:] == valid
+    pod_file.write_text(f"{POD}---\n{claim % ('RWO', size)}")
+    assert check([str(pod_file)]) == 1
+    assert 'spec.accessModes[0]: Unsupported value: "RWO"' in capsys.readouterr().out

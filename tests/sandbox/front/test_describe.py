@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from sandbox.front.describe import describe
+from sandbox.manifest import load
 from sandbox.status import ContainerStatus, Phase, PodStatus, Terminated
 from tests.sandbox.front.pods import BORN, ID, NOW, ago, end, manifest, running, status, waiting
 
@@ -174,6 +176,20 @@ def test_a_pod_that_has_not_begun_has_neither_start_nor_address() -> None:
     assert any(line.split() == ["Volumes:", "<none>"] for line in described)
 
 
+def test_the_seccomp_profiles_of_pod_and_containers_are_shown() -> None:
+    profile = {"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}}
+    written = manifest(
+        securityContext={"seccompProfile": {"type": "RuntimeDefault"}},
+        containers=[{"name": "app", "image": "i", "securityContext": profile}, {"name": "b", "image": "i"}],
+    )
+    text = [line.split() for line in lines(status(running("app"), running("b"), manifest=written))]
+    assert text[text.index(["SeccompProfile:", "RuntimeDefault"]) + 1][0] == "IP:"
+    inner = text.index(["SeccompProfile:", "Localhost"])
+    assert text[inner - 1] == ["Host", "Port:", "<none>"]
+    assert text[inner + 1] == ["LocalhostProfile:", "a.json"]
+    assert sum(line[:1] == ["SeccompProfile:"] for line in text) == 2
+
+
 def test_a_container_without_a_status_is_described_from_the_spec() -> None:
     described = shown(status(manifest=manifest("app")))
     assert "  app:\n    Image:        localhost/busybox\n    Port:         <none>\n" in described
@@ -256,3 +272,24 @@ def test_times_are_shown_in_the_zone_asked_for() -> None:
 def test_nothing_in_a_pod_commands_the_terminal(raw: str, printed: str) -> None:
     described = shown(status(running(), annotations={"note": raw}))
     assert f"note: {printed}\n" in described
+
+
+def test_resources_are_shown_as_kubectl_shows_them() -> None:
+    asked = {"limits": {"cpu": "1", "memory": "64Mi"}, "requests": {"cpu": "250m"}}
+    written = manifest(containers=[{"name": "app", "image": "i", "resources": asked}])
+    (pod,) = load(json.dumps(written))
+    text = shown(replace(status(running()), pod=pod, manifest=written))
+    assert (
+        """
+    Restart Count:  0
+    Limits:
+      cpu:     1
+      memory:  64Mi
+    Requests:
+      cpu:        250m
+      memory:     64Mi
+    Environment:  <none>
+"""
+        in text
+    )
+    assert [line.split() for line in text.splitlines() if line.startswith("QoS")] == [["QoS", "Class:", "Burstable"]]

@@ -25,11 +25,12 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 from sandbox.front import joining
 from sandbox.front.errors import print_error
+from sandbox.pod.privileges import DEFAULT_PRIVILEGES
 
 verb, directory, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 options, argv = map(json.loads, sys.argv[4:6])
 made = {"tty": options.get("tty", False), "stdin": options.get("stdin", False)}
-target = joining.Target(directory, number, options["env"], "/", **made)
+target = joining.Target(directory, number, options["env"], "/", **made, privileges=DEFAULT_PRIVILEGES)
 stdin, tty = options.get("i", False), options.get("t", False)
 try:
     if verb == "exec":

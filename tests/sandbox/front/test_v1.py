@@ -10,7 +10,19 @@ from kubernetes.client import ApiClient, V1Pod
 
 from sandbox.front.v1 import pod_list, rfc3339, to_v1
 from sandbox.manifest import load
-from sandbox.model import Container, EmptyDir, EnvVar, HostPath, Pod, Volume, VolumeMount
+from sandbox.model import (
+    Capabilities,
+    Container,
+    EmptyDir,
+    EnvVar,
+    HostPath,
+    Pod,
+    SeccompProfile,
+    SeccompType,
+    SecurityContext,
+    Volume,
+    VolumeMount,
+)
 from sandbox.status import ContainerStatus, Phase, PodStatus, Terminated, Waiting
 from tests.sandbox.front.pods import BORN, ID, NOW, ago, end, manifest, running, status, terminated, waiting
 
@@ -113,6 +125,19 @@ def test_the_tag_decides_the_pull_policy(image: str, policy: str) -> None:
     assert deserialized(status(running(), manifest=written)).spec.containers[0].image_pull_policy == policy
 
 
+def test_resources_are_canonical_with_the_requests_that_limits_imply() -> None:
+    limits = {"memory": "1024Mi", "cpu": 0.5}
+    written = manifest(
+        containers=[{"name": "app", "image": "i", "resources": {"limits": limits}}, {"name": "b", "image": "i"}]
+    )
+    (pod,) = load(json.dumps(written))
+    shown = to_v1(replace(status(running()), pod=pod, manifest=written), node_name="here")
+    amounts = {"cpu": "500m", "memory": "1Gi"}
+    assert [each["resources"] for each in shown["spec"]["containers"]] == [{"limits": amounts, "requests": amounts}, {}]
+    assert list(shown["spec"]["containers"][0]["resources"]["limits"]) == ["cpu", "memory"], "in the API's order"
+    assert shown["status"]["qosClass"] == "Burstable"
+
+
 def test_what_the_manifest_says_is_kept_as_it_was_written() -> None:
     said = {"name": "app", "image": "i", "command": ["a", ""], "imagePullPolicy": "Never", "env": [{"name": "E"}]}
     written = manifest(containers=[said], nodeSelector={"disk": ""}, terminationGracePeriodSeconds=30.0)
@@ -161,6 +186,39 @@ def test_what_no_manifest_names_is_shown_as_the_pod_has_it() -> None:
     assert probe["env"] == [{"name": "E", "value": "1"}]
     assert probe["volumeMounts"] == [{"name": "v", "mountPath": "/v", "readOnly": True}]
     assert spec["volumes"] == [{"name": "v", "emptyDir": {}}, {"name": "h", "hostPath": {"path": "/srv", "type": ""}}]
+
+
+def test_so_is_its_security_context_where_that_says_something() -> None:
+    contexts = {
+        "plain": SecurityContext(),
+        "all": SecurityContext(
+            privileged=True,
+            capabilities=Capabilities(("NET_ADMIN",), ("ALL",)),
+            run_as_user=0,
+            run_as_group=5,
+            run_as_non_root=False,
+            read_only_root_filesystem=True,
+            allow_privilege_escalation=False,
+            seccomp_profile=SeccompProfile(SeccompType.LOCALHOST, "a.json"),
+        ),
+        "default": SecurityContext(seccomp_profile=SeccompProfile(SeccompType.RUNTIME_DEFAULT)),
+    }
+    containers = tuple(Container(name, "i", security_context=each) for name, each in contexts.items())
+    shown = to_v1(replace(status(running()), pod=Pod("scratch", containers=containers)), node_name="here")
+    assert [each.get("securityContext") for each in shown["spec"]["containers"] if each["name"] != "app"] == [
+        None,
+        {
+            "privileged": True,
+            "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
+            "runAsUser": 0,
+            "runAsGroup": 5,
+            "runAsNonRoot": False,
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"},
+        },
+        {"seccompProfile": {"type": "RuntimeDefault"}},
+    ]
 
 
 def test_container_statuses_are_sorted_by_name_and_the_spec_is_not() -> None:

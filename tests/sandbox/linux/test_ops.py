@@ -28,13 +28,19 @@ from sandbox.linux.ops import (
     Mask,
     Mknod,
     Mount,
+    NoNewPrivs,
+    OomScoreAdj,
     Op,
     Open,
+    Own,
     Pivot,
     Private,
     ReadOnly,
+    ReadOnlyRoot,
+    Ready,
     Reap,
     Root,
+    Seccomp,
     Session,
     SetNs,
     Signals,
@@ -47,8 +53,10 @@ from sandbox.linux.ops import (
     failure,
     namespace_names,
 )
+from tests import bpf
 
 RO = native.MOUNT_ATTR_RDONLY
+PROGRAM = bpf.program((0x20, 0, 0, 0), (0x06, 0, 0, bpf.ALLOW))
 COVERED = RO | native.MOUNT_ATTR_NOSUID | native.MOUNT_ATTR_NODEV | native.MOUNT_ATTR_NOEXEC
 
 # Every op, with what it says and its row: a text stands for the string that its offset leads to.
@@ -99,6 +107,7 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
     ),
     (Mask("/proc/keys", "/n"), "hide /proc/keys", {"kind": "MASK", "s1": "/proc/keys", "s2": "/n", "a": COVERED}),
     (ReadOnly("/proc/sys"), "make /proc/sys read-only", {"kind": "READONLY", "s1": "/proc/sys", "a": COVERED}),
+    (ReadOnlyRoot(), "make the rootfs read-only", {"kind": "READONLY_ROOT"}),
     (
         Mknod("/dev/null", stat.S_IFCHR | 0o666, 1, 3),
         "make the device /dev/null (crw-rw-rw- 1:3)",
@@ -116,7 +125,13 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
         {"kind": "OPEN", "s1": "/dev/null", "a": os.O_RDWR, "b": 2},
     ),
     (Fd(73, 1, "the stdout pipe"), "make the stdout pipe fd 1", {"kind": "FD", "fd": 73, "b": 1}),
+    (
+        OomScoreAdj(74, -998),
+        "set oom_score_adj to -998",
+        {"kind": "WRITE", "fd": 74, "s1": "self/oom_score_adj", "s2": "-998"},
+    ),
     (Umask(0o22), "set the umask to 0022", {"kind": "UMASK", "a": 0o22}),
+    (Own(1000), "make fds 0 to 2 those of uid 1000", {"kind": "OWN", "a": 1000}),
     (
         Ids(1000, 2000, (5, 70000)),
         "become uid 1000, gid 2000, supplementary groups 5,70000",
@@ -127,7 +142,14 @@ EXAMPLES: list[tuple[Op, str, dict[str, Any]]] = [
         "set capabilities: bounding 0x1ff, permitted and effective 0xf",
         {"kind": "CAPS", "a": 0x1FF, "b": 0xF},
     ),
+    (NoNewPrivs(), "set no_new_privs: no program gains privileges by execve", {"kind": "NO_NEW_PRIVS"}),
+    (
+        Seccomp(PROGRAM, "RuntimeDefault", 2),
+        "filter system calls by the seccomp profile RuntimeDefault (2 instructions)",
+        {"kind": "SECCOMP", "s1": PROGRAM, "flags": 2, "a": 2},
+    ),
     (Reap(), "close everything and reap for ever", {"kind": "REAP"}),
+    (Ready(), "close all other files and get ready to run", {"kind": "READY"}),
     (
         Exec(("sh", "-c", "exit"), ("PATH=/bin", "HOME=/")),
         "run sh -c exit",
@@ -288,6 +310,22 @@ def test_groups_are_aligned_whatever_stands_before_them(name: str) -> None:
     assert decoded.data.endswith(b"\0")
 
 
+@pytest.mark.parametrize("name", ["", "a", "ab", "abc", "abcdefg"])
+def test_a_filter_is_aligned_whatever_stands_before_it(name: str) -> None:
+    decoded = Decoded(encode([Hostname(name), Seccomp(PROGRAM, "x")]))
+    offset = decoded.ops[1].s1
+    assert offset % 8 == 0
+    assert decoded.strings[offset : offset + len(PROGRAM)] == PROGRAM
+    assert decoded.data.endswith(b"\0")
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 9, 8 * 2**16])
+def test_what_is_no_program_is_refused(size: int) -> None:
+    """Of 65536 instructions the kernel would take none for a program: it counts them with 16 bits."""
+    with pytest.raises(ValueError, match=f"not a BPF program: {size} bytes"):
+        encode([Seccomp(b"x" * size, "x")])
+
+
 def test_a_join_with_a_terminal_says_so() -> None:
     assert Fork(terminal=True).describe() == "go on inside the pid namespace, with fd 0 as the terminal"
     assert Decoded(encode([Fork(terminal=True)])).ops[0].flags == 1
@@ -353,6 +391,28 @@ def test_a_program_that_cannot_run_comes_with_a_cure(number: int, cure: str) -> 
 
 def test_an_errno_without_a_known_cure_has_no_hint() -> None:
     assert failure(LISTED, index=2, call=CALLS["execve"], number=errno.EIO).hint is None
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.EINVAL, "more than 4096 of them"),
+        (errno.EACCES, "allowPrivilegeEscalation: false"),
+        (errno.ENOSYS, "CONFIG_SECCOMP_FILTER"),
+        (errno.ENOMEM, "too long"),
+    ],
+)
+def test_a_filter_that_the_kernel_does_not_take_comes_with_a_cure(number: int, cure: str) -> None:
+    assert cure in str(failure([Seccomp(PROGRAM, "x")], index=0, call=CALLS["seccomp"], number=number).hint)
+
+
+def test_an_op_that_fails_under_a_filter_is_hinted_at_the_profile() -> None:
+    listed: list[Op] = [Session(), Seccomp(PROGRAM, "my\x1bprofile"), Caps(0, 0), Exec(("/bin/nope",))]
+    hint = failure(listed, index=2, call=CALLS["capset"], number=errno.EPERM).hint
+    assert hint == r"the seccomp profile my\x1bprofile may forbid capset, which starting a container takes"
+    assert failure(listed, index=0, call=CALLS["setsid"], number=errno.EPERM).hint is None
+    assert "may forbid execve" in str(failure(listed, index=3, call=CALLS["execve"], number=errno.EPERM).hint)
+    assert "the image has no" in str(failure(listed, index=3, call=CALLS["execve"], number=errno.ENOENT).hint)
 
 
 @pytest.mark.parametrize("index", [len(LISTED), len(LISTED) + 1, 2**32 - 1])

@@ -17,9 +17,11 @@ import pytest
 from sandbox.errors import KernelError
 from sandbox.linux import native
 from sandbox.pod import sandbox as sandbox_module
-from sandbox.pod.container import PRIVATE, ContainerSpec, Sharing
+from sandbox.pod.container import ContainerSpec
+from sandbox.pod.ground import PRIVATE, Sharing
 from sandbox.pod.podmon import Podmon, Stage
-from sandbox.pod.sandbox import PodSandbox, SandboxContainer
+from sandbox.pod.sandbox import PodSandbox
+from sandbox.pod.sandbox_container import SandboxContainer
 from tests.sandbox.pod.test_sandbox import ENV, Lab, bounded, output_of
 
 pytestmark = pytest.mark.root
@@ -37,7 +39,7 @@ async def attached(podmon: Podmon, container: SandboxContainer, *streams: int) -
     """Our ends of sockets that are attached, in the order of the bits."""
     pairs = [socket.socketpair() for _ in streams]
     try:
-        await podmon.attach(container._child, sum(streams), [its.fileno() for _, its in pairs])
+        await podmon.attach(container.child, sum(streams), [its.fileno() for _, its in pairs])
         # The kernel shares O_NONBLOCK between all copies of an fd: podmon must not have set it.
         assert [its.getblocking() and os.get_blocking(its.fileno()) for _, its in pairs] == [True] * len(pairs)
         for _, its in pairs:
@@ -303,7 +305,7 @@ def test_a_container_with_a_terminal_is_shown_resized_and_interrupted(lab: Lab, 
                 assert err.recv(1) == b"", "a terminal has no stderr"
                 stdin.sendall(b"word\n")
                 assert b"got word\r\n" in await read_until(out, b"got word\r\n")
-                await podmon.resize(container._child, 33, 101)
+                await podmon.resize(container.child, 33, 101)
                 stdin.sendall(b"\n")
                 await read_until(out, b"33 101\r\n")
                 stdin.sendall(b"\x03")
@@ -353,7 +355,7 @@ def test_the_size_of_what_is_no_terminal_cannot_be_set(lab: Lab) -> None:
         async with lab.box() as box:
             container = await lab.run(box, "exec sleep 600")
             with pytest.raises(KernelError, match="ENOTTY"):
-                await box._podmon.resize(container._child, 24, 80)
+                await box._podmon.resize(container.child, 24, 80)
 
     bounded(test)
 
@@ -395,7 +397,7 @@ def test_what_cannot_be_attached_is_refused_and_harms_nobody(lab: Lab) -> None:
             before = len(list(Path(f"/proc/{box.pid}/fd").iterdir()))
             for streams, fds, number in cases:
                 with pytest.raises(KernelError) as refused:
-                    await podmon.attach(container._child, streams, fds)
+                    await podmon.attach(container.child, streams, fds)
                 assert refused.value.errno == number, (streams, fds)
             assert (await output_of(box, container, "true"))[0] == 0
             assert len(list(Path(f"/proc/{box.pid}/fd").iterdir())) == before
@@ -439,10 +441,10 @@ def test_signals_of_no_kind_and_to_nobody_are_refused(lab: Lab) -> None:
         async with lab.box() as box:
             container = await lab.run(box, "exec sleep 600")
             with pytest.raises(KernelError, match="EINVAL"):
-                await box._podmon._ask("SIGNAL", container._child, signal=1000)
+                await box._podmon._ask("SIGNAL", container.child, signal=1000)
             container.signal(signal.SIGKILL)
             await container.wait()
             with pytest.raises(KernelError, match="ESRCH"):
-                await box._podmon._ask("SIGNAL", container._child, signal=15)
+                await box._podmon._ask("SIGNAL", container.child, signal=15)
 
     bounded(test)

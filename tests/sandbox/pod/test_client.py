@@ -18,7 +18,8 @@ import pytest
 from sandbox.errors import NotFound, SandboxError
 from sandbox.pod import client as module
 from sandbox.pod import codec, report
-from sandbox.pod.client import TRIES, Client, Watch, has_ended
+from sandbox.pod.attempts import has_ended
+from sandbox.pod.client import TRIES, Client, Watch
 from sandbox.pod.connection import Connection, EngineEnded, connect
 from sandbox.pod.state import ContainerState
 from sandbox.status import PodStatus
@@ -74,13 +75,13 @@ def test_a_pod_that_is_asked_for_twice_keeps_its_uid(tmp_path: Path) -> None:
         peer.hello()
         first.append(peer.hear())
 
-    with client_of(tmp_path, ends, answers(None, heard=second)) as client:
+    with client_of(tmp_path, ends, answers([], heard=second)) as client:
         (uid,) = client.create([{"kind": "Pod"}])
-    assert first == second == [{"verb": "create", "pods": [{"uid": uid, "manifest": {"kind": "Pod"}}]}]
+    assert first == second == [{"verb": "create", "pods": [{"uid": uid, "manifest": {"kind": "Pod"}}], "claims": []}]
 
 
 def test_each_pod_has_a_uid_of_its_own(tmp_path: Path) -> None:  # A12
-    with client_of(tmp_path, answers(None)) as client:
+    with client_of(tmp_path, answers([])) as client:
         one, two = client.create([{}, {}])
     assert one != two
 

@@ -25,10 +25,11 @@ from sandbox.errors import (
     Unsupported,
     WrongState,
 )
-from sandbox.model import Pod
+from sandbox.model import PersistentVolumeClaim, Pod
 from sandbox.pod import codec
 from sandbox.pod.state import BackOff, ContainerState, Deletion, Instance, PodRecord, PodState
-from sandbox.status import ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
+from sandbox.quantity import Format, Quantity
+from sandbox.status import ClaimStatus, ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
 from tests.sandbox.pod.values import MOMENTS, NOON, a_pod, a_record, a_state, ended, running
 
 JSON = st.recursive(
@@ -47,6 +48,8 @@ def drawn(kind: type[Any]) -> st.SearchStrategy[Any]:
 @pytest.fixture(scope="module", autouse=True)
 def _strategies() -> None:
     st.register_type_strategy(datetime, MOMENTS)
+    numbers = st.decimals(allow_nan=False, allow_infinity=False)
+    st.register_type_strategy(Quantity, st.builds(Quantity, numbers, st.sampled_from(Format)))
     st.register_type_strategy(BackOff, st.builds(BackOff, seconds=FINITE, decided=MOMENTS))
     st.register_type_strategy(
         PodStatus,
@@ -63,6 +66,14 @@ def through_json(value: Any) -> Any:
 def test_any_status_of_a_pod_comes_back_as_it_was(data: st.DataObject) -> None:
     status = data.draw(drawn(PodStatus))
     assert codec.decode(PodStatus, through_json(status)) == status
+
+
+@given(st.data())
+def test_any_status_of_a_claim_comes_back_as_it_was(data: st.DataObject) -> None:
+    status = data.draw(st.builds(ClaimStatus, claim=drawn(PersistentVolumeClaim), path=st.just(Path("/r/ü/data"))))
+    again = codec.decode(ClaimStatus, through_json(status))
+    assert again == status
+    assert str(again.claim.storage) == str(status.claim.storage), "and written as it was"
 
 
 @given(st.data())
@@ -207,3 +218,9 @@ def test_any_other_error_arrives_with_its_words(error: SandboxError | OSError, m
     assert type(arrived) is SandboxError
     assert arrived.message.startswith(message)
     assert arrived.hint == getattr(error, "hint", None)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "sNaN", "1Gi", "", 5, 0.5, True, None, []])
+def test_an_amount_is_a_finite_number_in_a_string(value: object) -> None:
+    with pytest.raises(ValueError, match="not a Quantity"):
+        codec.decode(Quantity, {"value": value})

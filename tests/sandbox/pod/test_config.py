@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def _no_system_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_key_has_a_default(tmp_path: Path) -> None:
-    assert load(tmp_path) == Config(os.uname().nodename.lower(), 300.0, 10 << 20, 5, "")
+    assert load(tmp_path) == Config(os.uname().nodename.lower(), 300.0, 10 << 20, 5, -1, "")
 
 
 def test_the_file_of_the_root_comes_before_that_of_the_system(tmp_path: Path) -> None:
@@ -40,11 +41,19 @@ def test_the_file_of_the_root_comes_before_that_of_the_system(tmp_path: Path) ->
         ('containerLogMaxSize = "64Ki"', Config(container_log_max_size=65536)),
         ("containerLogMaxSize = 65536", Config(container_log_max_size=65536)),
         ('containerLogMaxSize = "1G"', Config(container_log_max_size=10**9)),
+        ("podPidsLimit = -1", Config(pod_pids_limit=-1)),
+        ("podPidsLimit = 8", Config(pod_pids_limit=8)),
+        ("podPidsLimit = 4194304", Config(pod_pids_limit=4194304)),
         ("containerLogMaxFiles = 2", Config(container_log_max_files=2)),
         ('cgroupParent = "/machine.slice/a/"', None),
         ('cgroupParent = "/machine.slice/a"', Config(cgroup_parent="machine.slice/a")),
         ('cgroupParent = "machine.slice"', Config(cgroup_parent="machine.slice")),
         ('cgroupParent = ""', Config()),
+        ('podCIDR = "10.9.0.0/16"', Config(pod_cidr=(ip_network("10.9.0.0/16"),))),
+        ('podCIDR = "fd09::/64"', Config(pod_cidr=(ip_network("fd09::/64"),))),
+        ('podCIDR = "fd09::/64,10.9.0.0/16"', Config(pod_cidr=(ip_network("10.9.0.0/16"), ip_network("fd09::/64")))),
+        ("seccompDefault = true", Config(seccomp_default=True)),
+        ("seccompDefault = false", Config()),
         ("", Config()),
     ],
 )
@@ -66,6 +75,8 @@ def test_each_key_is_read(text: str, expected: Config | None) -> None:
         ),
         ("containerLogMaxSize", ['"63Ki"', "65535", '"10mi"', '"-1Gi"', "1.5", "true", '""', '"999999999999Gi"', "[]"]),
         ("containerLogMaxFiles", ["1", "1001", "true", '"5"', "2.0", "-5"]),
+        ("podPidsLimit", ["0", "-2", "7", "4194305", "true", '"100"', "100.0"]),
+        ("seccompDefault", ['"true"', "1", "[]"]),
         ("cgroupParent", ['"../x"', '"a/../b"', '"a//b"', '"a b"', "5", "true", '"a\\nb"', '"é"', "1979-05-27"]),
     ],
 )
@@ -82,7 +93,7 @@ def test_an_unknown_key_is_refused_and_the_known_ones_are_named() -> None:
     assert "nodeName" in caught.value.hint
 
 
-@pytest.mark.parametrize("key", ["podCIDR", "clusterDomain", "podPidsLimit", "cgroupDriver"])
+@pytest.mark.parametrize("key", ["clusterDomain", "cgroupDriver"])
 def test_a_key_that_does_nothing_yet_is_refused_by_name(key: str) -> None:
     with pytest.raises(SandboxError, match=f'key "{key}" is known but not implemented yet'):
         parse(f'{key} = "x"', "f")

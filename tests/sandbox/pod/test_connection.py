@@ -80,7 +80,7 @@ def test_an_engine_whose_queue_is_full_does_not_answer_either(tmp_path: Path, im
 def test_an_engine_of_another_protocol_is_refused(tmp_path: Path, hello: object) -> None:
     with engine(tmp_path, greets(hello)), pytest.raises(SandboxError, match="another version") as caught:
         connect(tmp_path)
-    assert caught.value.hint == "`seedpod agent stop` ends it"
+    assert caught.value.hint == f"end its process (its pods run on): its number is in {tmp_path}/agent.pid"
 
 
 def test_whoever_speaks_no_json_is_of_another_protocol(tmp_path: Path) -> None:

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sandbox.linux import native
-from sandbox.linux.ops import Attach, Caps, Exec, Gate, Ids, Mask, Mount, Op, Pivot, Private, ReadOnly, Root, Unshare
-from sandbox.pod.container import BindMount, ContainerSpec, Prepared, compile_container, compile_pod
+from sandbox.linux.ops import (
+    Attach,
+    Bind,
+    Caps,
+    Chdir,
+    Exec,
+    Gate,
+    Ids,
+    Mask,
+    Mount,
+    NoNewPrivs,
+    OomScoreAdj,
+    Op,
+    Own,
+    Pivot,
+    Private,
+    ReadOnly,
+    ReadOnlyRoot,
+    Root,
+    Symlink,
+    Unshare,
+)
+from sandbox.pod.container import BindMount, ContainerSpec, ExecSpec, Prepared, compile_container, compile_exec, placed
+from sandbox.pod.ground import Sharing, compile_pod
+from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges
 
 SPEC = ContainerSpec(argv=("app", "-x"), rootfs=Path("/image"), env={"A": "1"}, cwd="/work")
 
@@ -58,6 +82,74 @@ def test_every_mount_but_the_bound_devices_is_nodev() -> None:
     assert without == ["/dev/pts"], "terminals are devices"
 
 
+# ---- privileged (A43) ----
+
+
+def privileged() -> list[Op]:
+    rows = ((BindMount(Path("/host"), "/data", "volume"), 20, False),)
+    return compile_container(
+        replace(SPEC, privileged=True), Prepared(rootfs=10, mounts=rows, stdout=11, stderr=12, devices=13)
+    )
+
+
+def test_a_privileged_container_has_nothing_masked_or_read_only_and_the_devices_given() -> None:
+    """# A43"""
+    ops = privileged()
+    assert [op for op in ops if isinstance(op, Mask | ReadOnly)] == []
+    assert Attach(13, "/dev", "the host's devices") in ops
+    assert [op.target for op in ops if isinstance(op, Bind)] == ["/dev/shm"], "and no node of the pod's"
+    mounts = {op.target: op.attributes for op in ops if isinstance(op, Mount)}
+    assert [target for target, attributes in mounts.items() if attributes & native.MOUNT_ATTR_RDONLY] == []
+    assert {"/proc", "/sys", "/sys/fs/cgroup", "/dev/pts", "/dev/mqueue"} == set(mounts)
+
+
+def test_its_cgroups_are_mounted_from_a_new_cgroup_namespace_too() -> None:
+    """# finding 11"""
+    assert privileged()[0] == Unshare(native.CLONE_NEWCGROUP)
+    assert compile_container(SPEC, Prepared(rootfs=10, mounts=(), stdout=11, stderr=12), Sharing(host_pid=True))[
+        0
+    ] == Unshare(native.CLONE_NEWCGROUP)
+
+
+def test_its_volumes_come_after_its_devices() -> None:
+    targets = [op.target for op in privileged() if isinstance(op, Attach)]
+    assert targets == ["/dev", "/data"]
+
+
+# ---- readOnlyRootFilesystem ----
+
+
+def test_the_rootfs_is_made_read_only_last_of_all_and_its_working_directory_before() -> None:
+    """# finding 13"""
+    rows = ((BindMount(Path("/host"), "/data", "volume"), 20, False),)
+    spec = replace(SPEC, read_only_rootfs=True)
+    ops = compile_container(spec, Prepared(rootfs=10, mounts=rows, stdout=11, stderr=12))
+    sealed = place(ops, ReadOnlyRoot)
+    assert ops[sealed - 1] == Chdir("/work")
+    makers = [
+        index for index, op in enumerate(ops) if isinstance(op, Mount | Attach | Bind | Symlink | Mask | ReadOnly)
+    ]
+    assert max(makers) < sealed < place(ops, Pivot)
+    assert not [op for op in compiled() if isinstance(op, ReadOnlyRoot)]
+
+
+# ---- who its program is ----
+
+
+def test_another_user_than_root_is_given_its_output_before_it_is_one() -> None:
+    spec = replace(SPEC, privileges=Privileges(uid=1000, gid=5, groups=(5, 6), permitted=0))
+    ops = compile_container(spec, Prepared(rootfs=10, mounts=(), stdout=11, stderr=12))
+    assert ops.index(Own(1000)) < ops.index(Ids(1000, 5, (5, 6)))
+    assert not [op for op in compiled() if isinstance(op, Own)]
+
+
+def test_what_joins_has_the_privileges_given_and_no_others() -> None:
+    privileges = Privileges(uid=1000, bounding=1, permitted=0, no_new_privs=True)
+    ops = compile_exec(ExecSpec(("sh",)), privileges, init=5, stdio=(None, 6, 7))
+    assert [op for op in ops if isinstance(op, Ids | Caps)] == [Ids(1000), Caps(1, 0)]
+    assert place(ops, NoNewPrivs) < place(ops, Exec)
+
+
 def test_the_cgroup_namespace_is_made_by_the_child_itself_and_first() -> None:
     assert compiled()[0] == Unshare(native.CLONE_NEWCGROUP)
 
@@ -70,3 +162,19 @@ def test_a_pods_own_list_cuts_propagation_before_it_mounts_anything() -> None:
 
 def test_the_program_and_its_environment_end_the_list() -> None:
     assert compiled()[-1] == Exec(("app", "-x"), ("A=1",))
+
+
+def test_a_place_in_the_oom_killers_queue_is_taken_before_anything_else_can_be_done() -> None:
+    """Podmon's own is the last to go: nothing of a container's is to have it any longer than it must."""
+    spec = replace(SPEC, oom_score_adj=1000)
+    ops = compile_container(spec, Prepared(rootfs=10, mounts=(), stdout=11, stderr=12, proc=13))
+    assert place(ops, OomScoreAdj) < place(ops, Gate)
+    assert OomScoreAdj(13, 1000) in ops
+    joining = compile_exec(ExecSpec(("app",), oom_score_adj=-997), DEFAULT_PRIVILEGES, init=5, stdio=None, proc=6)
+    assert joining[0] == OomScoreAdj(6, -997)
+    assert compile_pod(hostname="web", root=5, at="/", oom_score_adj=-998, proc=7)[0] == OomScoreAdj(7, -998)
+
+
+def test_who_asks_for_no_place_in_it_has_the_callers() -> None:
+    assert placed(SPEC, 5).oom_score_adj == 5
+    assert placed(replace(SPEC, oom_score_adj=0), 5).oom_score_adj == 0

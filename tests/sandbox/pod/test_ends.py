@@ -98,6 +98,17 @@ def test_a_record_of_an_end(tmp_path: Path, fields: dict[str, int], code: int, s
     assert (end.exit_code, end.signal, end.started_at, end.finished_at) == (code, signal, after(1), after(2))
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"), [({}, "Error"), ({"oom_killed": 0}, "Error"), ({"oom_killed": 1}, "OOMKilled")]
+)
+def test_a_record_says_whether_the_oom_killer_came(tmp_path: Path, fields: dict[str, int], reason: str) -> None:  # A24
+    """One that an older podmon wrote says nothing of it."""
+    write(tmp_path, signal=9, **fields)
+    end = ends.by_record(INSTANCE, tmp_path)
+    assert end is not None
+    assert (end.exit_code, end.reason) == (137, reason)
+
+
 def test_a_record_of_a_program_that_could_not_be_started(tmp_path: Path) -> None:  # A24
     write(tmp_path, type=native.MESSAGE["FAILED"], err=errno.ENOENT, op=4)
     end = ends.by_record(INSTANCE, tmp_path)

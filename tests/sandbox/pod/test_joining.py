@@ -19,6 +19,7 @@ import pytest
 from sandbox.errors import KernelError, NotFound, SandboxError, SpawnError, WrongState
 from sandbox.pod import joining, wire
 from sandbox.pod.container import ExecSpec
+from sandbox.pod.privileges import DEFAULT_PRIVILEGES
 from tests.sandbox.pod.test_sandbox import ENV, Lab
 
 pytestmark = pytest.mark.root
@@ -43,6 +44,7 @@ class Pod:
                 self.directory,
                 self.number,
                 ExecSpec(argv, ENV),
+                DEFAULT_PRIVILEGES,
                 stdin=fds[0] if stdin is not None else None,
                 stdout=fds[1],
                 stderr=fds[2],
@@ -99,7 +101,7 @@ MAKE = """
 import asyncio, json, sys
 from pathlib import Path
 from cgroups import Cgroup
-from sandbox.pod.container import Sharing
+from sandbox.pod.ground import Sharing
 from tests.sandbox.pod.test_sandbox import Lab
 
 async def main():
@@ -156,7 +158,9 @@ def test_what_cannot_be_run_is_an_error_with_its_reason(lab: Lab) -> None:
             with pytest.raises(SpawnError, match=number):
                 target.execute(*argv)
         with pytest.raises(NotFound, match="container"):
-            joining.execute(target.directory, 77, ExecSpec(("true",)), stdin=None, stdout=1, stderr=2)
+            joining.execute(
+                target.directory, 77, ExecSpec(("true",)), DEFAULT_PRIVILEGES, stdin=None, stdout=1, stderr=2
+            )
     with pytest.raises(NotFound, match="no podmon"):
         target.turn()
 
@@ -207,7 +211,7 @@ def test_a_signal_is_its_own_until_it_has_ended(lab: Lab) -> None:
     with pod(lab) as target, plumbing(None) as (fds, _):
         spec = ExecSpec(("sleep", "600"), ENV)
         with joining.execute(
-            target.directory, target.number, spec, stdin=None, stdout=fds[1], stderr=fds[2]
+            target.directory, target.number, spec, DEFAULT_PRIVILEGES, stdin=None, stdout=fds[1], stderr=fds[2]
         ) as program:
             assert program.signal(signal.SIGINT)
             assert program.wait() == 130
@@ -220,7 +224,7 @@ def test_our_fds_stay_open_and_blocking_as_they_were(lab: Lab) -> None:
         before = [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in fds]
         spec = ExecSpec(("sh", "-c", "seq 1 200000"), ENV)
         with joining.execute(
-            target.directory, target.number, spec, stdin=fds[0], stdout=fds[1], stderr=fds[2]
+            target.directory, target.number, spec, DEFAULT_PRIVILEGES, stdin=fds[0], stdout=fds[1], stderr=fds[2]
         ) as program:
             assert program.wait() == 0
         assert [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in fds] == before
@@ -256,7 +260,7 @@ def test_a_gibibyte_passes_both_ways_unharmed(lab: Lab) -> None:
             thread.start()
         spec = ExecSpec(("cat",), ENV)
         with joining.execute(
-            target.directory, target.number, spec, stdin=in_read, stdout=out_write, stderr=out_write
+            target.directory, target.number, spec, DEFAULT_PRIVILEGES, stdin=in_read, stdout=out_write, stderr=out_write
         ) as program:
             assert program.wait() == 0
         os.close(in_read)
@@ -285,7 +289,7 @@ def test_when_podmon_dies_the_program_is_no_riddle(lab: Lab) -> None:
     with pod(lab) as target, plumbing(None) as (fds, _):
         spec = ExecSpec(("sleep", "600"), ENV)
         with joining.execute(
-            target.directory, target.number, spec, stdin=None, stdout=fds[1], stderr=fds[2]
+            target.directory, target.number, spec, DEFAULT_PRIVILEGES, stdin=None, stdout=fds[1], stderr=fds[2]
         ) as program:
             os.kill(target.pid, signal.SIGKILL)
             with pytest.raises(WrongState, match="podmon has ended"):

@@ -35,7 +35,7 @@ def test_a_root_is_made_for_its_owner_alone_and_can_be_made_twice(tmp_path: Path
     root = tmp_path / "a" / "b"
     make_root(root)
     make_root(root)
-    assert sorted(path.name for path in root.iterdir()) == ["images", "logs", "pods"]
+    assert sorted(path.name for path in root.iterdir()) == ["claims", "images", "logs", "pods"]
     assert all(path.stat().st_mode & 0o777 == 0o700 for path in (root, *root.iterdir()))
 
 

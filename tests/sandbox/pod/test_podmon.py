@@ -38,7 +38,9 @@ from sandbox.linux.ops import (
     Mknod,
     Mount,
     Op,
+    Ready,
     Root,
+    Seccomp,
     Session,
     Signals,
     Symlink,
@@ -47,9 +49,11 @@ from sandbox.linux.ops import (
     encode_setup,
 )
 from sandbox.pod import wire as wire_module
-from sandbox.pod.container import DEFAULT_PATH, POD_ROOTFS, ContainerSpec, compile_pod
+from sandbox.pod.container import DEFAULT_PATH, ContainerSpec
+from sandbox.pod.ground import POD_ROOTFS, compile_pod
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.sandbox import PodSandbox
+from tests import bpf
 
 pytestmark = pytest.mark.root
 
@@ -317,6 +321,12 @@ BAD_OPS: list[tuple[Op, dict[str, int]]] = [
     (Gate("START"), {"a": 2**32 + 1}),
     (Ids(groups=(1,)), {"flags": 4096}),
     (Ids(groups=(1,)), {"flags": 2**32 - 1}),
+    (Seccomp(bpf.forbid("kill"), "x"), {"s1": 0}),
+    (Seccomp(bpf.forbid("kill"), "x"), {"flags": 4096}),
+    (Seccomp(bpf.forbid("kill"), "x"), {"flags": 2**16}),
+    (Seccomp(bpf.forbid("kill"), "x"), {"flags": 2**29 + 1}),
+    (Seccomp(bpf.forbid("kill"), "x"), {"flags": 2**32 - 1}),
+    (Ready(), {}),  # and nothing to run
     (Exec(("/x",)), {"a": 0}),
     (Exec(("/x",)), {"a": 4096}),
     (Exec(("/x",)), {"a": 2**61}),

@@ -77,10 +77,11 @@ class FakeEngine:
     def count(self) -> int:
         return len(self.workers)
 
-    def create(self, wanted: Iterable[Wanted]) -> None:
+    def create(self, wanted: Iterable[Wanted], claims: Iterable[Any]) -> list[str]:
         for each in wanted:
             self._note("create", each.uid)
             self.workers[each.uid] = FakeWorker(each.uid, a_state())
+        return ["created" for _ in claims]
 
     def delete(self, uid: str, **options: Any) -> None:
         self._note("delete", uid, options)
@@ -186,7 +187,7 @@ async def greeted(client: Callable[[], Awaitable[Client]]) -> Client:
 @pytest.mark.parametrize(
     ("request_", "answer", "call"),
     [
-        ({"verb": "create", "pods": [{"uid": UID, "manifest": {}}]}, None, ("create", UID)),
+        ({"verb": "create", "pods": [{"uid": UID, "manifest": {}}]}, [], ("create", UID)),
         ({"verb": "find", "namespace": "a", "name": "b"}, UID, ("find", "a", "b")),
         ({"verb": "pods"}, [], ("pods",)),
         (
@@ -518,7 +519,7 @@ def test_a_root_that_is_served_has_a_socket_and_a_number_and_afterwards_neither(
     state = served(tmp_path, monkeypatch, scene)
     assert state.left == 1
     assert state.engine.closed
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "lock", "logs", "pods"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["claims", "images", "lock", "logs", "pods"]
     lock = lock_root(tmp_path)
     assert lock is not None
     os.close(lock)

@@ -14,7 +14,7 @@ import pytest
 
 from cgroups import Cgroup
 from sandbox.linux import native
-from sandbox.pod.container import PRIVATE, Sharing
+from sandbox.pod.ground import PRIVATE, Sharing
 from sandbox.pod.podmon import Stage, readable
 from sandbox.pod.sandbox import REAPER, RECORDS, PodSandbox
 from tests.sandbox.pod.test_sandbox import Lab, bounded, output_of

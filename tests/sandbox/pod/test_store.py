@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import pytest
 from sandbox.errors import SandboxError
 from sandbox.pod import store as module
 from sandbox.pod.paths import make_root
-from sandbox.pod.slices import Slices
 from sandbox.pod.state import Deletion, PodRecord, PodState
 from sandbox.pod.store import Store, is_uid, remove_tree, write_file
 from tests.sandbox.pod.values import NOON, UID, a_manifest, a_record, a_state, ended, running
@@ -357,40 +356,6 @@ def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
 )
 def test_a_uid_is_a_plain_name(name: str, good: bool) -> None:
     assert is_uid(name) is good
-
-
-# ---- slices ----
-
-
-@pytest.mark.root
-def test_other_roots_have_other_slices_and_the_usual_one_the_plain_name(tmp_path: Path) -> None:
-    names = {Slices(path).name for path in (tmp_path, tmp_path / "a", Path("/var/lib/seedpod"))}
-    assert len(names) == 3
-    assert Slices(Path("/var/lib/seedpod")).name == "seedpod.slice"
-    assert Slices(tmp_path / os.fsdecode(b"\xff")).name not in names, "whatever bytes are in its name"
-
-
-@pytest.fixture
-def real(root: Path, no_leaks: None) -> Iterator[Slices]:
-    slices = Slices(root)
-    yield slices
-    for uid in slices.uids():
-        slices.remove(uid)
-    slices.remove_parents()
-
-
-@pytest.mark.root
-def test_each_pod_has_a_slice_and_the_parents_go_with_the_last(real: Slices) -> None:  # A12
-    for uid in (UID, OTHER):
-        real.create(uid)
-    assert real.uids() == {UID, OTHER}
-    real.remove(UID)
-    real.remove_parents()
-    assert real.uids() == {OTHER}
-    for _ in range(2):
-        real.remove(OTHER)
-    real.remove_parents()
-    assert not real.path(OTHER).parent.parent.exists()
 
 
 def test_the_record_that_is_written_is_the_manifest_as_it_was(store: Store) -> None:

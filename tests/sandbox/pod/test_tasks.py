@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from sandbox.pod.tasks import Interrupted, Tasks, any_of, unless
+from sandbox.pod.tasks import Interrupted, Tasks, any_of, in_thread, unless, whole
 
 
 class Work:
@@ -103,5 +104,61 @@ def test_one_of_several_events_is_enough() -> None:
         first, second = asyncio.Event(), asyncio.Event()
         asyncio.get_running_loop().call_soon(second.set)
         await any_of(first, second)
+
+    asyncio.run(scene())
+
+
+# ---- threads ----
+
+
+def test_what_a_thread_does_comes_back_result_or_error() -> None:
+    async def scene() -> None:
+        assert await in_thread(int, "7") == 7
+        with pytest.raises(ValueError, match="invalid literal"):
+            await in_thread(int, "x")
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_thread_that_is_given_up_is_waited_for_and_its_result_undone(fails: bool) -> None:
+    go_on, undone = threading.Event(), []
+
+    def work() -> str:
+        go_on.wait()
+        if fails:
+            raise OSError("no")
+        return "made"
+
+    async def scene() -> None:
+        task = asyncio.create_task(in_thread(work, undo=undone.append))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert undone == ([] if fails else ["made"])
+
+    asyncio.run(scene())
+
+
+def test_what_is_to_be_whole_is_done_to_its_end_before_the_cancellation_passes() -> None:
+    async def scene() -> None:
+        go_on, steps = asyncio.Event(), []
+
+        async def work() -> None:
+            await go_on.wait()
+            steps.append("done")
+
+        task = asyncio.create_task(whole(work()))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert steps == ["done"]
 
     asyncio.run(scene())

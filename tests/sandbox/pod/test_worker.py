@@ -16,15 +16,19 @@ from typing import Any
 import pytest
 
 from sandbox.errors import NotFound, SandboxError, WrongState
-from sandbox.model import RestartPolicy
+from sandbox.model import Pod, Resources, RestartPolicy
 from sandbox.pod import worker as module
 from sandbox.pod.config import Config
 from sandbox.pod.instances import Surroundings
+from sandbox.pod.passage import Note
 from sandbox.pod.paths import make_root
 from sandbox.pod.podmon import Stage
+from sandbox.pod.resources import Means, Placement
+from sandbox.pod.root_network import Attached
 from sandbox.pod.state import ContainerState, Deletion, PodState, new_state
 from sandbox.pod.store import Store
 from sandbox.pod.worker import Worker
+from sandbox.quantity import parse
 from sandbox.status import ExitStatus
 from tests.sandbox.pod.values import IDENTITY, NOON, UID, a_pod, a_record, a_state, ended, making, running
 
@@ -70,6 +74,7 @@ class FakeBox:
     def __init__(self) -> None:
         self.containers: dict[str, FakeContainer] = {}
         self.alive = True
+        self.pidfd = -1
         self.removed = self.detached = False
         self.gate = asyncio.Event()
         self.gate.set()
@@ -120,16 +125,27 @@ class FakeScope:
 
 
 class FakeSlices:
+    means = Means()
+
     def __init__(self) -> None:
         self.removed: list[str] = []
+        self.known: dict[str, Placement] = {}
+
+    def why_not(self, controller: str) -> str:
+        return f"controller {controller} is not there"
 
     def path(self, uid: str) -> Path:
         return Path("/nowhere") / uid
 
-    def create(self, uid: str) -> FakeScope:
-        return FakeScope(self.removed, uid)
+    def create(self, uid: str, placement: Placement) -> FakeScope:
+        self.keep(uid, placement)
+        return self.handle(uid)
 
-    handle = create
+    def keep(self, uid: str, placement: Placement) -> None:
+        self.known[uid] = placement
+
+    def handle(self, uid: str) -> FakeScope:
+        return FakeScope(self.removed, uid)
 
     def uids(self) -> set[str]:
         return set()
@@ -138,12 +154,37 @@ class FakeSlices:
         self.removed.append(uid)
 
 
+class FakeNetworks:
+    """Gives out addresses in order; `failures` are raised first."""
+
+    def __init__(self) -> None:
+        self.attached: list[str] = []
+        self.detached: list[str] = []
+        self.failures: list[SandboxError] = []
+        self.answer = Attached(("10.0.0.2", "fd00::2"), (Note("changed"),))
+
+    async def attach(self, uid: str, pod: Pod, box: object) -> Attached:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.attached.append(uid)
+        return self.answer
+
+    repair = attach
+
+    async def detach(self, uid: str) -> None:
+        self.detached.append(uid)
+
+    def host_ip(self) -> str:
+        return "192.0.2.9"
+
+
 @dataclass
 class World:
     """A root, and the sandboxes that are made in it."""
 
     root: Path
     slices: FakeSlices = field(default_factory=FakeSlices)
+    networks: FakeNetworks = field(default_factory=FakeNetworks)
     boxes: list[FakeBox] = field(default_factory=list)
     left: FakeBox | Exception = field(default_factory=lambda: NotFound("podmon", "x"))  # by the engine before
     warnings: list[str] = field(default_factory=list)
@@ -161,7 +202,12 @@ class World:
         """As the next engine has it."""
         state = self.on_disk()
         pod = a_pod(*(each.name for each in state.containers), policy=policy)
-        return Worker(a_record(), pod, state, Surroundings(self.store, Config("here"), self.warnings.append))
+        return Worker(a_record(), pod, state, self.around)
+
+    @property
+    def around(self) -> Surroundings:
+        networks: Any = self.networks
+        return Surroundings(self.store, Config("here"), networks, self.warnings.append)
 
     def on_disk(self) -> PodState:
         ((_, state),) = self.store.load()
@@ -185,7 +231,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path)
     monkeypatch.setattr(module.PodSandbox, "create", made.create)
     monkeypatch.setattr(module.PodSandbox, "connect", made.connect)
-    monkeypatch.setattr(module.planning, "container_spec", lambda *_: None)
+    monkeypatch.setattr(module.planning, "container_spec", lambda *_, **__: None)
     return made
 
 
@@ -243,6 +289,34 @@ def test_a_pod_runs_and_is_removed_without_a_trace(world: World) -> None:
         assert worker.removed and box.removed
         assert list(world.store.load()) == []
         assert world.warnings == []
+
+    play(scene)
+
+
+def test_what_cannot_be_held_is_told_once_and_the_pod_runs(world: World) -> None:
+    async def scene() -> None:
+        worker = world.worker(new_state(("app",)))
+        asked = Resources(requests={"cpu": parse("500m")})
+        worker.pod = replace(worker.pod, containers=(replace(worker.pod.containers[0], resources=asked),))
+        async with living(worker):
+            await until(worker, is_running)
+            world.boxes[0].die()
+            await until(worker, lambda state: state.sandboxes == 2 and is_running(state))
+            said = [event for event in worker.state.events if event.reason == "RequestsNotEnforced"]
+            assert [(event.message, event.warning, event.count) for event in said] == [
+                ("Requests of cpu have no effect here: controller cpu is not there", True, 1)
+            ]
+            assert world.slices.known[UID].cpu == 500
+
+    play(scene)
+
+
+def test_the_next_engine_knows_what_the_pods_request_that_it_adopts(world: World) -> None:
+    async def scene() -> None:
+        world.store.add(a_record(), a_state())
+        worker = world.next_worker()
+        await worker.adopt()
+        assert world.slices.known == {UID: Placement()}
 
     play(scene)
 
@@ -311,6 +385,58 @@ def test_a_sandbox_that_cannot_be_noted_is_removed_before_another_is_made(
         first, second = world.boxes
         assert first.removed and not second.removed
         assert app(world.on_disk()).restarts == 0
+
+    play(scene)
+
+
+def test_a_pod_without_a_network_is_made_again_until_it_has_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:  # A2
+    async def scene() -> None:
+        monkeypatch.setattr(module, "RETRY_FIRST", 0.01)
+        world.networks.failures.append(SandboxError("no address is left"))
+        worker = world.worker(new_state(("app",)))
+        async with living(worker):
+            await until(worker, is_running)
+        first, second = world.boxes
+        assert first.removed and not second.removed
+        state = world.on_disk()
+        assert [each.reason for each in state.events][:2] == ["FailedCreatePodSandBox", "NetworkSetup"]
+        assert state.events[0].message == "no address is left"
+        assert state.pod_ips == ("10.0.0.2", "fd00::2")  # A9: the first is the primary family's
+        assert (worker.status().pod_ips, worker.status().host_ip) == (state.pod_ips, "192.0.2.9")
+
+    play(scene)
+
+
+def test_a_sandbox_that_is_adopted_has_its_network_repaired(world: World) -> None:
+    async def scene() -> None:
+        worker = world.worker(replace(a_state(running("app")), sandbox=True, pod_ips=("10.0.0.1",)))
+        world.left = FakeBox()
+        world.left.containers["app"] = FakeContainer("app", IDENTITY, 1, Stage.RUNNING)
+        etc = world.store.directory(UID) / "etc"
+        etc.mkdir()
+        (etc / "hosts").write_text("of the address before")
+        await worker.adopt()
+        assert world.networks.attached == [UID]
+        assert world.on_disk().pod_ips == ("10.0.0.2", "fd00::2")
+        assert not (etc / "hosts").exists(), "it is written anew, with the new address"
+        await worker._tasks.end()
+
+    play(scene)
+
+
+def test_a_network_that_cannot_be_repaired_is_told_and_the_pod_goes_on(world: World) -> None:
+    async def scene() -> None:
+        worker = world.worker(replace(a_state(running("app")), sandbox=True, pod_ips=("10.0.0.1",)))
+        world.left = FakeBox()
+        world.left.containers["app"] = FakeContainer("app", IDENTITY, 1, Stage.RUNNING)
+        world.networks.failures.append(SandboxError("nft: no"))
+        await worker.adopt()
+        assert worker.state.events[-1].reason == "NetworkNotReady"
+        assert worker.state.pod_ips == ("10.0.0.1",)
+        assert worker.instance("app") is not None
+        await worker._tasks.end()
 
     play(scene)
 

@@ -1,0 +1,66 @@
+"""The tables of a v1 PersistentVolumeClaim: every field Kubernetes has, which of them are implemented, their rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sandbox import model
+from sandbox.manifest import rules, wording
+from sandbox.manifest.cursor import Cursor
+from sandbox.manifest.fields import Amount, Choice, Field, ListOf, Record, Text
+from sandbox.manifest.metadata import METADATA
+from sandbox.quantity import Quantity
+
+_ONE_POD = model.AccessMode.READ_WRITE_ONCE_POD
+
+
+def _one_pod_alone(modes: Cursor) -> None:
+    named = {item.node.value for item in modes.items()}
+    if _ONE_POD in named and len(named) > 1:
+        modes.refuse(wording.forbidden(f"may not use {_ONE_POD} with other access modes"), at=modes.named)
+
+
+def _more_than_nothing(amount: Quantity) -> Iterator[str]:
+    if amount.value <= 0:
+        yield "must be greater than zero"
+
+
+REQUESTS: Record[dict[str, Any]] = Record(dict, Field("storage", Amount(_more_than_nothing), required=True))
+
+RESOURCES: Record[dict[str, Any]] = Record(
+    dict,
+    Field("requests", REQUESTS, required=True),
+    known="limits",
+    idle={"limits": ({},)},
+)
+
+SPEC: Record[dict[str, Any]] = Record(
+    dict,
+    Field(
+        "accessModes",
+        ListOf(Choice(*sorted(model.AccessMode)), _one_pod_alone),
+        required="at least 1 access mode is required",
+    ),
+    Field("resources", RESOURCES, required=True),
+    Field("storageClassName", Text(rules.dns_subdomain)),
+    Field("volumeName", Text(rules.dns_subdomain)),
+    Field("volumeMode", Choice("Filesystem", known=("Block",))),
+    known="dataSource dataSourceRef selector volumeAttributesClassName",
+)
+
+
+def _claim(api_version: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> model.PersistentVolumeClaim:
+    storage: Mapping[str, Quantity] = spec.pop("resources")["requests"]
+    spec.pop("volume_mode", None)  # there is one
+    return model.PersistentVolumeClaim(**metadata, **spec, storage=storage["storage"])
+
+
+CLAIM = Record(
+    _claim,
+    Field("apiVersion", Choice("v1"), required=True),
+    Field("kind", Choice("PersistentVolumeClaim"), required=True),
+    Field("metadata", METADATA, required=True),
+    Field("spec", SPEC, required=True),
+    ignored="status",
+)

@@ -1,0 +1,77 @@
+"""The tables of a pod's volumes: each source Kubernetes has, which of them are implemented, and their rules."""
+
+from __future__ import annotations
+
+from sandbox import model
+from sandbox.manifest import rules, wording
+from sandbox.manifest.cursor import Cursor
+from sandbox.manifest.fields import Amount, Choice, Field, Flag, Record, Text
+from sandbox.quantity import parse
+
+# ---- rules that look at more than one field ----
+
+
+def _at_most_one_source(volume: Cursor) -> None:
+    sources = [field for name, field in volume.fields() if name in _IMPLEMENTED_SOURCES and volume.field(name)]
+    for extra in sources[1:]:
+        extra.refuse(wording.forbidden("may not specify more than 1 volume type"), at=extra.named)
+
+
+def _limit_that_holds(empty_dir: Cursor) -> None:
+    """A tmpfs has a size; of a directory on disk kubelet's eviction sees to it, and there is none here yet."""
+    field = empty_dir.field("sizeLimit")
+    if not field:
+        return
+    try:
+        limit = parse(str(field.node.value).strip())
+    except ValueError:
+        return  # the field's own finding
+    if limit.value < 0:
+        field.refuse(wording.forbidden("SizeLimit field must be a valid resource quantity"))
+    elif limit.value and empty_dir.text("medium") == model.Medium.DISK:
+        field.refuse(wording.forbidden("a limit on disk cannot be enforced yet; with medium: Memory it can"))
+
+
+# ---- sources ----
+
+EMPTY_DIR = Record(
+    model.EmptyDir,
+    Field("medium", Choice(*model.Medium, known=("HugePages", "HugePages-2Mi", "HugePages-1Gi"))),
+    Field("sizeLimit", Amount()),
+    known="mode",
+    rules=(_limit_that_holds,),
+)
+
+HOST_PATH = Record(
+    model.HostPath,
+    Field("path", Text(rules.absolute_path, rules.no_backsteps), required=True),
+    Field("type", Choice(*sorted(model.HostPathType))),
+)
+
+CLAIM_VOLUME = Record(
+    model.ClaimVolume,
+    Field("claimName", Text(rules.dns_subdomain), required=True),
+    Field("readOnly", Flag()),
+)
+
+_IMPLEMENTED_SOURCES = ("emptyDir", "hostPath", "persistentVolumeClaim")
+
+
+def _volume(name: str, **sources: model.VolumeSource) -> model.Volume:
+    # The API server makes a volume without a source an emptyDir.
+    return model.Volume(name, next(iter(sources.values()), model.EmptyDir()))
+
+
+VOLUME = Record(
+    _volume,
+    Field("name", Text(rules.dns_label), required=True),
+    Field("emptyDir", EMPTY_DIR),
+    Field("hostPath", HOST_PATH),
+    Field("persistentVolumeClaim", CLAIM_VOLUME),
+    known="""
+        awsElasticBlockStore azureDisk azureFile cephfs cinder configMap csi downwardAPI ephemeral fc flexVolume
+        flocker gcePersistentDisk gitRepo glusterfs image iscsi nfs photonPersistentDisk portworxVolume projected
+        quobyte rbd scaleIO secret storageos vsphereVolume
+    """,
+    rules=(_at_most_one_source,),
+)

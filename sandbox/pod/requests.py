@@ -1,0 +1,101 @@
+"""What an engine can be asked for, as values: one list for its clients, with asyncio and without.
+
+Each may be asked twice: a client whose engine is killed in the middle simply asks the next.  What they mean is said in
+sandbox.pod.engine.  Pure, and light to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sandbox.pod import codec
+from sandbox.status import ClaimStatus, PodStatus
+
+T = TypeVar("T")
+Status = PodStatus | None  # None: the pod is gone
+
+
+@dataclass(frozen=True)
+class Request(Generic[T]):
+    """A verb of the engine's socket with its arguments; `read` makes a value of the answer."""
+
+    verb: str
+    arguments: Mapping[str, Any]
+    read: Callable[[Any], T]
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def create(
+    pods: Sequence[tuple[str, Mapping[str, Any]]], claims: Sequence[Mapping[str, Any]] = (), *, open: bool = False
+) -> Request[list[str]]:
+    """Make pods, of a UID and a `v1` manifest each, and claims, all or none; `open` pods take further containers.
+
+    The answer is what came of each claim: "created", "configured" or "unchanged".
+    """
+    kind = {"open": True} if open else {}
+    wanted = [{"uid": uid, "manifest": manifest, **kind} for uid, manifest in pods]
+    return Request("create", {"pods": wanted, "claims": list(claims)}, list)
+
+
+def add(uid: str, addition: str, container: Mapping[str, Any]) -> Request[None]:
+    """Add a container, as a `v1` manifest has it, to an open pod; `addition` names this wish alone."""
+    return Request("add", {"uid": uid, "addition": addition, "container": container}, _nothing)
+
+
+def pods() -> Request[tuple[PodStatus, ...]]:
+    """All pods, by namespace and name."""
+    return Request("pods", {}, lambda answer: codec.decode(tuple[PodStatus, ...], answer))
+
+
+def find(namespace: str, name: str) -> Request[str]:
+    """The UID of the pod of this name."""
+    return Request("find", {"namespace": namespace, "name": name}, str)
+
+
+def create_claim(uid: str, manifest: Mapping[str, Any]) -> Request[None]:
+    """Make a claim of a UID and a `v1` manifest."""
+    return Request("create_claim", {"uid": uid, "manifest": manifest}, _nothing)
+
+
+def claims() -> Request[tuple[ClaimStatus, ...]]:
+    """All claims, by namespace and name."""
+    return Request("claims", {}, lambda answer: codec.decode(tuple[ClaimStatus, ...], answer))
+
+
+def find_claim(namespace: str, name: str) -> Request[str]:
+    """The UID of the claim of this name."""
+    return Request("find_claim", {"namespace": namespace, "name": name}, str)
+
+
+def remove_claim(uid: str) -> Request[None]:
+    """Remove a claim and its data."""
+    return Request("remove_claim", {"uid": uid}, _nothing)
+
+
+def delete(
+    uid: str, *, grace: int | None = None, force: bool = False, hold: bool = False, at_once: bool = False
+) -> Request[None]:
+    """Have a pod ended and removed."""
+    how = {"grace": grace, "force": force, "hold": hold, "at_once": at_once}
+    return Request("delete", {"uid": uid, **how}, _nothing)
+
+
+def target(namespace: str, name: str, container: str) -> Request[Any]:
+    """What a program needs to join a running container: a sandbox.pod.joining.Target."""
+    return Request("target", {"namespace": namespace, "name": name, "container": container}, _target)
+
+
+def _target(answer: Any) -> Any:
+    from sandbox.pod.joining import Target  # with the extension: only those who join need it
+
+    return codec.decode(Target, answer)
+
+
+def watch(uids: Sequence[str]) -> Request[tuple[Status, ...]]:
+    """The statuses of these pods, None for one that is gone, now and with each change."""
+    return Request("watch", {"uids": list(uids)}, lambda answer: codec.decode(tuple[Status, ...], answer))

@@ -1,0 +1,36 @@
+"""What every program of a container starts with, written down beside its layer as long as the container is there.
+
+What joins a container is what the container is: nothing is computed anew for it, as image, seccomp profile and what
+the engine may hand on can be others by then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.pod import codec
+from sandbox.pod.privileges import Privileges
+
+FILE = "setting.json"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Environment, working directory and privileges of a container's programs."""
+
+    env: Mapping[str, str]
+    cwd: str
+    privileges: Privileges
+
+
+def keep(directory: Path, setting: Setting) -> None:
+    """Write it down in the container's own directory."""
+    (directory / FILE).write_text(json.dumps(codec.encode(setting)))
+
+
+def kept(directory: Path) -> Setting:
+    """What `keep` wrote down.  Raises OSError where it did not, or where the container has been removed."""
+    return codec.decode(Setting, json.loads((directory / FILE).read_text()))

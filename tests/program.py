@@ -1,0 +1,107 @@
+"""A program of somebody else's that uses the library, as a process: it can be killed, and fork."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.runner import TIMEOUT
+
+
+class Program:
+    """A running one; `say` and `hear` are lines of its stdin and stdout."""
+
+    def __init__(self, script: str, root: Path, *words: object) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script), *map(str, words)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "SEEDPOD_ROOT": str(root)},
+            cwd=Path(__file__).parent.parent,
+        )
+
+    def hear(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def say(self, line: str = "") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end."""
+        self.process.kill()
+        self.process.wait()
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> int:
+        """Wait until it has ended by itself."""
+        self.process.communicate(timeout=TIMEOUT)
+        return self.process.returncode
+
+
+@contextmanager
+def program(script: str, root: Path, *words: object) -> Iterator[Program]:
+    """Run a program with this SEEDPOD_ROOT; what is left of it at the end of the block is killed."""
+    running = Program(script, root, *words)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.communicate()
+
+
+# ---- pieces of scripts ----
+
+# An ad-hoc pod, its UID told.
+SCRATCH = """
+    import sandbox
+    pod = sandbox.Pod("scratch")
+    pod.create()
+    app = pod.run("app", ["sh", "-c", "echo up; exec sleep 1000"], image="localhost/busybox")
+    print(pod.uid, flush=True)
+"""
+
+# A sandbox in which two processes run: rootfs and "bound" or not come as words; its podmon, app and directory are told.
+BOX = """
+    import sandbox, sys
+    box = sandbox.PodSandbox.create(name="box", bound=sys.argv[2] == "bound")
+    app = box.create_container("app", sandbox.ContainerSpec(["sh", "-c", "sleep 1000 & sleep 1000"], sys.argv[1]))
+    app.start()
+    print(box.pid, app.pid, box.directory, flush=True)
+"""
+
+# A child that only waits, its pid told.
+FORK = """
+    import os, signal
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    print(child, flush=True)
+"""
+
+# Until it is told to go on.
+WAIT = "    input()\n"
+
+
+def gone(pid: int) -> bool:
+    """Wait until that process has ended; False where it has not within a minute."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([pidfd], [], [], 60)[0])
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,72 @@
+"""Pods that stay, as tests look at them: started, watched until something holds, their engine and podmon killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.pod.client import Client, Watch
+from sandbox.pod.slices import Slices
+from sandbox.status import PodStatus, Running
+from tests.runner import TIMEOUT, Manifest, Seedpod
+
+
+def detached(seedpod: Seedpod, *pods: Manifest, wait: bool = True) -> None:
+    """`run -d` of these pods, which must succeed."""
+    words = ["run", "-d", *(["--wait"] if wait else []), "-"]
+    result = seedpod.command(*words, input="\n---\n".join(json.dumps(pod) for pod in pods))
+    assert (result.returncode, result.stderr) == (0, ""), result
+
+
+def pod_json(seedpod: Seedpod, name: str) -> dict[str, Any]:
+    result = seedpod.command("get", name, "-o", "json")
+    assert result.returncode == 0, result
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def engine_pid(seedpod: Seedpod) -> int:
+    return int((seedpod.root / "agent.pid").read_text())
+
+
+def kill_engine(seedpod: Seedpod) -> None:
+    """SIGKILL, and wait for its end."""
+    pidfd = os.pidfd_open(engine_pid(seedpod))
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    wait_and_close(pidfd)
+
+
+def wait_and_close(pidfd: int) -> None:
+    assert select.select([pidfd], [], [], TIMEOUT)[0], "a process did not end"
+    os.close(pidfd)
+
+
+def until(seedpod: Seedpod, name: str, holds: Callable[[PodStatus], bool]) -> PodStatus:
+    """Watch the pod until it holds."""
+    with Client(seedpod.root) as client, client.watch([client.find("default", name)]) as watch:
+        return watched(watch, holds)
+
+
+def watched(watch: Watch, holds: Callable[[PodStatus], bool]) -> PodStatus:
+    for (status,) in watch.until(time.monotonic() + TIMEOUT):
+        assert status is not None, "the pod is gone"
+        if holds(status):
+            return status
+    raise AssertionError("it never came to hold")
+
+
+def restarted(times: int) -> Callable[[PodStatus], bool]:
+    return lambda status: status.containers[0].restart_count >= times
+
+
+def all_running(status: PodStatus) -> bool:
+    return all(isinstance(each.state, Running) for each in status.containers)
+
+
+def podmon_of(seedpod: Seedpod, uid: str) -> int:
+    return int((Slices(seedpod.root).path(uid) / "podmon.scope" / "cgroup.procs").read_text())
