@@ -52,8 +52,7 @@ class Networks:
 
     # ---- pods ----
 
-    @staticmethod
-    def refuse(pod: Pod, held: Iterable[hostports.Held]) -> None:
+    def refuse(self, pod: Pod, held: Iterable[hostports.Held]) -> None:
         """Refuse a pod whose network cannot be, before anything of it is made.  `held` are ports of pods of this root.
 
         Raises SandboxError.
@@ -63,7 +62,7 @@ class Networks:
         wanted = hostports.asked(pod)
         if wanted:
             hostports.refuse_taken(wanted, held)
-            hostports.refuse_taken(wanted, held_by_others(""))
+            hostports.refuse_taken(wanted, held_by_others(self._root.name))
             hostports.refuse_bound(wanted)
 
     @staticmethod

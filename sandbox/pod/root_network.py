@@ -285,15 +285,10 @@ def has_ipv6() -> bool:
 
 def held_by_others(own: str) -> list[hostports.Held]:
     """The host's ports that other roots lead to their pods, by their tables."""
-    tables = [each["table"]["name"] for each in netfilter.listing("tables", "inet") if "table" in each]
+    listing = netfilter.listing("ruleset", "inet")  # at once: a table may be gone when it is asked for by its name
+    tables = [each["table"]["name"] for each in listing if "table" in each]
     others = [name for name in tables if name.startswith(NAME) and name != own]
-    return [
-        (
-            f"a pod of another root (nft table {name})",
-            tuple(hostports.held_in(netfilter.listing("table", "inet", name), name)),
-        )
-        for name in others
-    ]
+    return [(f"a pod of another root (nft table {name})", tuple(hostports.held_in(listing, name))) for name in others]
 
 
 def _table_in(listing: Listing, name: str) -> list[Any]:
