@@ -235,7 +235,7 @@ def test_nothing_of_the_host_is_in_the_mount_table(seedpod: Seedpod) -> None:
     roots = {line.split()[4]: line.split(" - ")[1].split()[0] for line in lines}
     assert roots.pop("/") == "overlay"
     assert {"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup"} <= set(roots)
-    expected = ("/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/probe")
+    expected = ("/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/probe")
     assert [point for point in roots if not point.startswith(expected)] == []
     assert str(seedpod.root) not in "".join(line for line in lines if " / / " in line)
 
