@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +22,7 @@ from sandbox.pod import hostports
 from sandbox.pod.passage import Note
 from sandbox.pod.root_network import Attached, RootNetwork, held_by_others
 from sandbox.pod.sandbox import PodSandbox
-from sandbox.pod.tasks import Tasks
+from sandbox.pod.tasks import InOrder, Tasks
 
 T = TypeVar("T")
 
@@ -40,7 +39,7 @@ class Networks:
         """`wanted` are the prefixes of the configuration; none: they are chosen.  `warn` gets a line for each news."""
         self._root = RootNetwork(root, wanted)
         self._warn = warn
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network")
+        self._thread = InOrder("network")
         self._tasks = Tasks()
         self._watch: Watch | None = None
         self._gone: dict[str, asyncio.Event] = {}  # links whose end is waited for
@@ -48,7 +47,7 @@ class Networks:
         self._look: asyncio.Task[None] | None = None
 
     async def _do(self, work: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        return await self._thread.do(work, *arguments)
 
     # ---- pods ----
 
@@ -137,7 +136,7 @@ class Networks:
                 asyncio.get_running_loop().remove_reader(each)
             self._watch.close()
         await self._do(self._root.close)
-        self._thread.shutdown()
+        self._thread.end()
 
     # ---- news ----
 
