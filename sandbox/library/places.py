@@ -262,5 +262,5 @@ def _try_lock(directory: Path, flags: int = 0) -> int | None:
 def _note(directory: Path) -> Note | None:
     """What the box.json of a sandbox says; None where there is none, or half of one."""
     with suppress(OSError, ValueError):
-        return codec.decode(Note, json.loads((directory / NOTE).read_bytes()))
+        return codec.read(Note, (directory / NOTE).read_bytes())
     return None
