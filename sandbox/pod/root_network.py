@@ -6,6 +6,7 @@ between any two lines, and the next one completes or removes what it left.  Bloc
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Collection, Sequence
@@ -46,6 +47,17 @@ def read_book(root: Path) -> Book:
         return Book()
     except (OSError, ValueError) as error:
         raise SandboxError(f"{path} cannot be read: {error}", hint="the next engine of this root mends it") from None
+
+
+def _encoded(book: Book) -> dict[str, Any]:
+    """The book as JSON.  It is written for every pod that comes or goes, so each lease is encoded once."""
+    leases_ = {uid: _encoded_lease(lease) for uid, lease in book.leases.items()}
+    return {**codec.encode(replace(book, leases={})), "leases": leases_}
+
+
+@functools.lru_cache(maxsize=4096)
+def _encoded_lease(lease: Lease) -> Any:
+    return codec.encode(lease)
 
 
 class RootNetwork:
@@ -95,7 +107,7 @@ class RootNetwork:
 
     def _note(self, book: Book) -> None:
         if book != self.book:
-            write_file(self._root / BOOK, json.dumps(codec.encode(book), indent=1))
+            write_file(self._root / BOOK, json.dumps(_encoded(book)))
             self._known = book
 
     @property
