@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from sandbox.linux import netfilter, network
 from sandbox.linux.network import Network
 from sandbox.linux.network_watch import Watch
 from sandbox.model import Pod
-from sandbox.pod import hostports
+from sandbox.pod import hostports, resolv
 from sandbox.pod.passage import Note
 from sandbox.pod.root_network import Attached, RootNetwork, held_by_others
 from sandbox.pod.sandbox import PodSandbox
@@ -72,7 +73,11 @@ class Networks:
 
     async def attach(self, uid: str, pod: Pod, box: PodSandbox) -> Attached:
         """Give the pod its link and addresses.  Raises SandboxError; `detach` removes what was made of it."""
-        return await self._make(self._root.attach, uid, pod, box)
+        attached = await self._make(self._root.attach, uid, pod, box)
+        wrong = "" if pod.host_network else resolv.of_host()[1]
+        if not wrong:
+            return attached
+        return replace(attached, notes=(*attached.notes, Note(wrong, warning=True, reason="DNSConfigForming")))
 
     async def repair(self, uid: str, pod: Pod, box: PodSandbox) -> Attached:
         """Make whole what a pod that runs has, where it is not.  Raises SandboxError."""
