@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import selectors
-import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -115,32 +113,6 @@ async def in_thread(work: Callable[..., T], *arguments: Any, undo: Callable[[T],
         if done.exception() is None and undo is not None:
             await in_thread(undo, done.result())
         raise
-
-
-class InOrder:
-    """A thread that does one thing after the other; what is asked for is done even where nobody waits any more."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    async def do(self, work: Callable[..., T], *arguments: Any) -> T:
-        if self._thread is None:
-            self._thread = threads.start(self._run, self._name)
-        done, run = _job(work, arguments)
-        self._jobs.put(run)
-        return await done
-
-    def end(self) -> None:
-        """Wait until all of it is done, and end the thread."""
-        if self._thread is not None:
-            self._jobs.put(None)
-            self._thread.join()
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
 
 
 def _job(work: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[asyncio.Future[T], Callable[[], None]]:
