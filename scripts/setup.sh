@@ -12,6 +12,9 @@ packages=(
 	python3-venv    # .venv
 	libcap-dev      # python-prctl is built from source
 	libseccomp-dev  # seccomp filters are built with it
+	nftables        # pods' network: masquerade, ports of the host
+	iproute2        # tests look at links and make networks of their own
+	iptables        # tests run pods beside its firewalls
 	busybox-static  # localhost/busybox is made of it
 	e2fsprogs       # a test makes a file immutable with chattr
 	mount           # tests mount a tmpfs

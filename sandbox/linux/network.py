@@ -106,6 +106,10 @@ class Links:
     def routes(self) -> list[Route]:
         return self._rtnl.routes()
 
+    def addresses(self, index: int) -> list[Interface]:
+        """Those of one link."""
+        return self._rtnl.addresses(index)
+
     def networks(self, *, but: str) -> list[Network]:
         """Every network that is in use, by a route or an address, up or down, but those of the link called `but`."""
         index = link_index(but) or 0

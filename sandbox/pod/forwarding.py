@@ -6,7 +6,7 @@ of the host's ways out, for the answers.  Those forward to nobody but pods: sand
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from sandbox.linux import sysctl
@@ -88,18 +88,21 @@ def close(opened: Opened, others: Collection[tuple[int, str]]) -> None:
             sysctl.write_where_known(name, before)
 
 
-def opened_in(listing: Listing, prefix: str, own: str) -> set[tuple[int, str]]:
-    """The interfaces that other roots have opened, by the guards in their tables.  Pure."""
+def opened_in(listing: Listing, of: Callable[[str], bool]) -> set[tuple[int, str]]:
+    """The interfaces that roots have opened, by the guards in those tables `of` which the name is given.  Pure."""
     found = set()
     for each in listing:
         rule = each.get("rule", {})
-        table = rule.get("table", "")
-        if rule.get("comment") == GUARD and table.startswith(prefix) and table != own:
-            matched = {
-                _left(expression): expression["match"]["right"] for expression in rule["expr"] if "match" in expression
-            }
+        if rule.get("comment") == GUARD and of(rule["table"]):
+            parts = (part for part in rule["expr"] if "match" in part)
+            matched = {_left(part): part["match"]["right"] for part in parts}
             found.add((4 if matched.get("nfproto") == "ipv4" else 6, str(matched.get("iifname"))))
     return found
+
+
+def opened_by_others(listing: Listing, prefix: str, own: str) -> set[tuple[int, str]]:
+    """The interfaces that other roots than `own` have opened.  Pure."""
+    return opened_in(listing, lambda table: table.startswith(prefix) and table != own)
 
 
 def _left(expression: Mapping[str, Any]) -> str:

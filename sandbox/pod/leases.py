@@ -118,8 +118,16 @@ def mac(networks: Sequence[Network], number: int) -> str:
     return ":".join(f"{byte:02x}" for byte in (0x02, 0x5D, *packed))
 
 
-def link_name(root_name: str, number: int) -> str:
-    """The name of a pod's link on the host, 15 bytes at most."""
+ALIAS = "seedpod pod "
+
+
+def uid_of(alias: str) -> str:
+    """The pod that a link belongs to, by its alias."""
+    return alias.removeprefix(ALIAS)
+
+
+def link_name(root_name: str, number: int | str) -> str:
+    """The name of a pod's link on the host, 15 bytes at most; without a number, what all those of a root begin with."""
     tag = root_name.removeprefix("seedpod")
     return f"sp{tag[:7]}-{number}" if tag else f"{root_name}-{number}"
 
@@ -128,7 +136,7 @@ def pod_link(root_name: str, uid: str, lease: Lease, networks: Sequence[Network]
     """The pod's link, with addresses in these networks."""
     return PodLink(
         name=link_name(root_name, lease.number),
-        alias=f"seedpod pod {uid}",
+        alias=f"{ALIAS}{uid}",
         mac=mac(networks, lease.number),
         addresses=tuple(address(network, lease.number) for network in networks),
         gateways=tuple(network[BRIDGE] for network in networks),

@@ -26,6 +26,7 @@ class Note:
 
     text: str
     warning: bool = False
+    reason: str = "NetworkSetup"  # of the event that tells it
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Surveyor:
         self.notes.append(Note(text))
 
     def _opened(self, links: Links) -> dict[str, str]:
-        others = forwarding.opened_in(self.listing, NAME, self.name)
+        others = forwarding.opened_by_others(self.listing, NAME, self.name)
         routes, present = links.routes(), links.all()
         opened: dict[str, str] = {}
         for version in self.versions:
@@ -118,7 +119,13 @@ def _has_rules(command: Command, name: str) -> bool:
 def close(listing: Listing, name: str, book: Book) -> None:
     """Take back what was opened, as it was noted; `nft` takes back its own by `firewall.withdrawal`.  Idempotent."""
     for command, program in netfilter.IPTABLES.items():
-        for rule in firewall.iptables_rules(name) if program in book.accepted else ():
-            while netfilter.has_rule(*command, rule):
-                netfilter.iptables(*command, "-D", *rule)
-    forwarding.close(book.opened, forwarding.opened_in(listing, NAME, name))
+        if program in book.accepted and _is_there(*command):
+            for rule in firewall.iptables_rules(name):
+                while netfilter.has_rule(*command, rule):
+                    netfilter.iptables(*command, "-D", *rule)
+    forwarding.close(book.opened, forwarding.opened_by_others(listing, NAME, name))
+
+
+def _is_there(kind: str, version: int) -> bool:
+    """Whether there are rules for the command to look at: to look makes legacy ones."""
+    return netfilter.has_iptables(kind, version) and (kind == "nft" or netfilter.uses_legacy(version))

@@ -55,7 +55,9 @@ def for_pods(host: str, upstream: str | None) -> tuple[Resolv, str]:
         return Resolv(own.reachable, own.others), ""
     if upstream is not None and (behind := parse(upstream)).reachable:
         return Resolv(behind.reachable, behind.others or own.others), ""
-    named = ", ".join(own.nameservers) or "none"
+    if not own.nameservers:  # the host has none either
+        return own, ""
+    named = ", ".join(own.nameservers)
     return Resolv((), own.others), (
         f"no nameserver for the pod: those of the host's {HOST} ({named}) can be reached from the host alone, and "
         f"{UPSTREAM} names no other; name one there that pods can reach"

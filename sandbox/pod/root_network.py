@@ -6,6 +6,7 @@ between any two lines, and the next one completes or removes what it left.  Bloc
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Collection, Sequence
@@ -18,7 +19,7 @@ from sandbox.linux import netfilter, network, network_conntrack, sysctl
 from sandbox.linux.netfilter import Listing
 from sandbox.linux.network import Bridge, Links, Network, PodLink
 from sandbox.pod import codec, firewall, forwarding, hostports, leases, passage, resolv, ruleset
-from sandbox.pod.leases import Book, HostPort
+from sandbox.pod.leases import Book, HostPort, Lease
 from sandbox.pod.passage import Note
 from sandbox.pod.slices import NAME, root_name
 from sandbox.pod.store import write_file
@@ -45,8 +46,18 @@ def read_book(root: Path) -> Book:
     except FileNotFoundError:
         return Book()
     except (OSError, ValueError) as error:
-        hint = "delete all pods of this root, stop its engine, and remove the file"
-        raise SandboxError(f"{path} cannot be read: {error}", hint=hint) from None
+        raise SandboxError(f"{path} cannot be read: {error}", hint="the next engine of this root mends it") from None
+
+
+def _encoded(book: Book) -> dict[str, Any]:
+    """The book as JSON.  It is written for every pod that comes or goes, so each lease is encoded once."""
+    leases_ = {uid: _encoded_lease(lease) for uid, lease in book.leases.items()}
+    return {**codec.encode(replace(book, leases={})), "leases": leases_}
+
+
+@functools.lru_cache(maxsize=4096)
+def _encoded_lease(lease: Lease) -> Any:
+    return codec.encode(lease)
 
 
 class RootNetwork:
@@ -57,6 +68,7 @@ class RootNetwork:
         self._root = root
         self._wanted = wanted
         self._known: Book | None = None
+        self._lost: Note | None = None  # why the book had to be written anew
         self._links_: Links | None = None
         self._bridge: Bridge | None = None  # None: it has to be looked at
         self._networks: tuple[Network, ...] = ()  # those whose family the host has
@@ -67,12 +79,35 @@ class RootNetwork:
     @property
     def book(self) -> Book:
         if self._known is None:
-            self._known = read_book(self._root)
+            try:
+                self._known = read_book(self._root)
+                if self._known == Book() and network.link_index(self.name) is not None:
+                    raise SandboxError(f"{self._root / BOOK} is missing")
+            except SandboxError as error:
+                self._known = self._recovered()
+                self._lost = Note(f"{error}; what the links of the pods tell took its place", warning=True)
         return self._known
+
+    def _recovered(self) -> Book:
+        """What was in a book that cannot be read, as far as the kernel knows it."""
+        name, bridge = self.name, self._links.find(self.name)
+        own = [link for link in self._links.all() if link.name.startswith(leases.link_name(name, ""))]
+        numbers = {leases.uid_of(link.alias): int(link.name.rpartition("-")[2]) for link in own}
+        found = self._links.addresses(bridge.index) if bridge else []
+        prefixes = sorted({each.network for each in found if not each.is_link_local}, key=lambda each: each.version)
+        opened = forwarding.opened_in(netfilter.listing("ruleset"), lambda table: table == name)
+        return Book(
+            prefixes=tuple(map(str, prefixes)),
+            leases={uid: Lease(number) for uid, number in numbers.items() if prefixes},
+            last=max([leases.BRIDGE, *numbers.values()]),
+            up=True,
+            opened={forwarding.parameter(version, link): "0" for version, link in opened},
+            accepted=tuple(netfilter.IPTABLES.values()),
+        )
 
     def _note(self, book: Book) -> None:
         if book != self.book:
-            write_file(self._root / BOOK, json.dumps(codec.encode(book), indent=1))
+            write_file(self._root / BOOK, json.dumps(_encoded(book)))
             self._known = book
 
     @property
@@ -145,6 +180,7 @@ class RootNetwork:
     def adopt(self, uids: Collection[str]) -> tuple[Note, ...]:
         """Go on where another engine was ended: what is of none of these pods goes, the rest is made whole."""
         book = self.book
+        lost = (self._lost,) if self._lost else ()
         for uid in set(book.leases) - set(uids):
             book = book.without_lease(uid)
         self._note(book)
@@ -152,9 +188,9 @@ class RootNetwork:
             self._links.delete(*(leases.link_name(self.name, number) for number in book.leaving))
             self._note(self.book.gone(book.leaving))
         if book.leases:
-            return self._up()
+            return (*lost, *self._up())
         self.remove()
-        return ()
+        return lost
 
     def _link(self, uid: str) -> PodLink:
         return leases.pod_link(self.name, uid, self.book.leases[uid], self._networks)

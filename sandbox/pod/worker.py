@@ -232,7 +232,7 @@ class Worker:
         if attached.ips != state.pod_ips:
             etc.forget(self._store.directory(self.record.uid))
         for note in attached.notes:
-            state = state.with_event(now(), "NetworkSetup", note.text, warning=note.warning)
+            state = state.with_event(now(), note.reason, note.text, warning=note.warning)
         return replace(state, pod_ips=attached.ips)
 
     async def _watch_sandbox(self, box: PodSandbox) -> None:
