@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,13 +39,11 @@ _OURS = (NOTE, wire.SOCKET, "records", "containers", LOCK)  # in the directory o
 
 @dataclass(frozen=True)
 class Made:
-    """A container as `connect` must know it: podmon's number for it, its name, its id, and what joins it gets of it."""
+    """A container as `connect` must know it: podmon's number for it, its name, its id."""
 
     number: int
     name: str
     identity: str
-    env: Mapping[str, str]
-    cwd: str
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,9 @@ _ERRORS: Mapping[str, Callable[[Mapping[str, Any]], SandboxError]] = {
     "WrongState": lambda data: WrongState(
         data["message"], current=data["current"], wanted=data["wanted"], hint=data["hint"]
     ),
-    "Unsupported": lambda data: Unsupported(data["feature"], needs=data["needs"], hint=data["hint"]),
+    "Unsupported": lambda data: Unsupported(
+        data["feature"], needs=data["needs"], message=data["message"], hint=data["hint"]
+    ),
     "ManifestError": lambda data: ManifestError(
         tuple(decode(Finding, finding) for finding in data["findings"]), hint=data["hint"]
     ),
