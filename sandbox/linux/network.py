@@ -65,6 +65,7 @@ def exclusive() -> Iterator[None]:
         fcntl.flock(namespace, fcntl.LOCK_EX)
         yield
     finally:
+        fcntl.flock(namespace, fcntl.LOCK_UN)  # a child that the program forked meanwhile has a copy of the fd
         os.close(namespace)
 
 

@@ -76,6 +76,7 @@ def test_pods_get_through_a_firewall_that_drops_what_is_forwarded(firewall: str,
     up(on_host, serving(on_host, "web", *EVERYWHERE, ports=ports), client(on_host, "client"))
     all_goes_through(on_host, host)
     assert f"firewall: {chain} may drop what pods send or get" in on_host.command("describe", "pod").stdout
+    assert "rules that let pods through are in " in on_host.command("info").stdout
     # It lets through answers and ports of the host alone: nobody outside begins anything with a pod.
     (four, _) = ips(on_host, "web")
     host.world.shell(f"ip route add {four} via {HOST4}")

@@ -63,6 +63,7 @@ def test_the_world_is_reached_by_the_hosts_address_though_the_host_does_not_forw
     assert host.shell("cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding") == "0\n0\n"
     told = on_host.command("describe", "pod", "web").stdout
     assert "forwarding: of IPv4 is off on this host: it was turned on for uplink" in told
+    assert "turned on, for pods alone, for uplink (IPv4)" in on_host.command("info").stdout
     if "before Linux 6.17" in told:
         assert "net.ipv6.conf.all.forwarding=1" in told, "the cure"
         host.sysctl("ipv6/conf/all/forwarding", "1")
