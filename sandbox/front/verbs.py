@@ -31,7 +31,7 @@ def connect(options: Options, *, start: bool = True) -> AbstractContextManager[C
 def _run(options: Options) -> int:
     if options.wait is not None and not options.detach:
         raise Usage("--wait goes with -d", hint="seedpod run --help")
-    from sandbox.front import run  # with asyncio and the engine: 60 ms that other verbs do without
+    from sandbox.front import run
 
     if options.detach and options.keep:
         raise Usage("--keep is for pods in the foreground: -d leaves them anyway", hint="seedpod run --help")
