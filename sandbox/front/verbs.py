@@ -255,14 +255,19 @@ VERBS: tuple[Verb, ...] = (
             argument("what", choices=("ls", "create", "rm", "inspect"), metavar="ls|create|rm|inspect"),
             argument("words", nargs="*", metavar="NAME", help="a claim"),
             argument(
-                "-n", "--namespace", default="default", type=_namespace, metavar="NS", help="the claims' namespace"
+                "-n",
+                "--namespace",
+                default="default",
+                type=_namespace,
+                metavar="NS",
+                help="the claims' namespace [default]",
             ),
             switch("-A", "--all-namespaces", help="ls: the claims of all namespaces"),
             argument("-o", "--output", metavar="FORMAT", help="ls: wide, json, yaml, name or jsonpath=TEMPLATE"),
             switch("--no-headers", help="ls: no heading above the table"),
             argument("--size", metavar="QUANTITY", help="create: how much is asked for, no limit [1Gi]"),
         ),
-        usage="ls|create|rm|inspect [-n NS] [NAME ...]",
+        usage="ls|create|rm|inspect [-n NS] [-A] [-o FORMAT] [--no-headers] [--size QUANTITY] [NAME ...]",
     ),
     Verb(
         "agent",
