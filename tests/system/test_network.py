@@ -68,6 +68,7 @@ def test_the_world_is_reached_by_the_hosts_address_though_the_host_does_not_forw
         assert "net.ipv6.conf.all.forwarding=1" in told, "the cure"
         host.sysctl("ipv6/conf/all/forwarding", "1")
     assert ask(on_host, "web", "tcp", WORLD6, "7000") == f"{HOST6} world"
+    host.sysctl("ipv6/conf/all/forwarding", "0")  # as the pod found it
 
 
 def test_an_address_can_be_bound_at_once(seedpod: Seedpod) -> None:
