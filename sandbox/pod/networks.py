@@ -1,7 +1,7 @@
 """The network of a root's pods, as their workers use it: asynchronous, and told of what happens to it.
 
-All work is done by one thread, in order.  What is done is in sandbox.pod.root_network.  What somebody else breaks of it
-(a flushed ruleset, a deleted link) is made whole again as soon as it is heard of.
+All work is done in threads, one after the other.  What is done is in sandbox.pod.root_network.  What somebody else
+breaks of it (a flushed ruleset, a deleted link) is made whole again as soon as it is heard of.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +23,7 @@ from sandbox.pod import hostports, resolv
 from sandbox.pod.passage import Note
 from sandbox.pod.root_network import Attached, RootNetwork, held_by_others
 from sandbox.pod.sandbox import PodSandbox
-from sandbox.pod.tasks import Tasks
+from sandbox.pod.tasks import Tasks, in_thread
 
 T = TypeVar("T")
 
@@ -41,7 +40,7 @@ class Networks:
         """`wanted` are the prefixes of the configuration; none: they are chosen.  `warn` gets a line for each news."""
         self._root = RootNetwork(root, wanted)
         self._warn = warn
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network")
+        self._turn = asyncio.Lock()
         self._tasks = Tasks()
         self._watch: Watch | None = None
         self._gone: dict[str, asyncio.Event] = {}  # links whose end is waited for
@@ -49,7 +48,8 @@ class Networks:
         self._look: asyncio.Task[None] | None = None
 
     async def _do(self, work: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        async with self._turn:
+            return await in_thread(work, *arguments)  # no pool: Python shuts those before the last engine has ended
 
     # ---- pods ----
 
@@ -90,14 +90,10 @@ class Networks:
         pidfd = os.dup(
             box.pidfd
         )  # the thread's own: that of the box may be closed, and its number used anew, meanwhile
-
-        def make() -> Attached:
-            try:
-                return work(uid, hostports.asked(pod), pidfd)
-            finally:
-                os.close(pidfd)
-
-        attached = await self._do(make)
+        try:
+            attached = await self._do(work, uid, hostports.asked(pod), pidfd)
+        finally:
+            os.close(pidfd)
         self._pods[uid] = (pod, box)
         return attached
 
@@ -142,7 +138,6 @@ class Networks:
                 asyncio.get_running_loop().remove_reader(each)
             self._watch.close()
         await self._do(self._root.close)
-        self._thread.shutdown()
 
     # ---- news ----
 
