@@ -127,19 +127,19 @@ def test_pods_of_two_roots_that_start_at_once_have_different_prefixes(
     assert not (other.root / "pods").exists() or list((other.root / "pods").iterdir()) == []
 
 
-def test_a_link_dies_with_its_pod_and_its_number_comes_back_only_when_all_others_were_used(seedpod: Seedpod) -> None:
-    """# finding 15: nothing is deleted, and what stays is looked for"""
-    (seedpod.root / "config.toml").write_text('podCIDR = "10.127.7.0/29"')
+def test_a_number_comes_back_when_all_others_were_used_and_its_link_has_died(on_host: Seedpod, host: Host) -> None:
+    """# finding 15: a link dies with its pod's namespace; nothing of ours deletes it"""
+    (on_host.root / "config.toml").write_text('podCIDR = "10.127.7.0/29"')
+    host.is_ready()
     given = []
-    detached(seedpod, client(seedpod, "stays"))
+    detached(on_host, client(on_host, "stays"))
     for _ in range(5):
-        given.append(up(seedpod, client(seedpod, "web"))[0][0])
-        assert seedpod.command("delete", "web", "--now").returncode == 0
+        given.append(up(on_host, client(on_host, "web"))[0][0])
+        assert on_host.command("delete", "web", "--now").returncode == 0
     assert given == [f"10.127.7.{number}" for number in (3, 4, 5, 6, 3)], "2 is the pod's that stays"
-    links = network.link_names()
-    assert [name for name in links if name.startswith(leases.link_name(root_name(seedpod.root), 0)[:-1])] == [
-        leases.link_name(root_name(seedpod.root), 2)
-    ]
+    bridge = root_name(on_host.root)
+    host.until(lambda: host.run("ip", "-o", "link", "show", "master", bridge).count("\n") == 1)
+    assert f" {leases.link_name(bridge, 2)}@" in host.run("ip", "-o", "link", "show", "master", bridge)
 
 
 def test_a_link_that_somebody_holds_is_deleted(seedpod: Seedpod) -> None:
@@ -159,18 +159,19 @@ def test_a_link_that_somebody_holds_is_deleted(seedpod: Seedpod) -> None:
         holder.kill()
 
 
-def test_without_a_free_address_a_pod_waits_for_one(seedpod: Seedpod) -> None:
-    (seedpod.root / "config.toml").write_text('podCIDR = "10.127.7.0/30"')
-    detached(seedpod, client(seedpod, "first"))
-    with Client(seedpod.root) as engine:
-        engine.create([client(seedpod, "second")])
-    status = until(seedpod, "second", lambda status: bool(status.events))
+def test_without_a_free_address_a_pod_waits_for_one(on_host: Seedpod, host: Host) -> None:
+    (on_host.root / "config.toml").write_text('podCIDR = "10.127.7.0/30"')
+    host.is_ready()
+    detached(on_host, client(on_host, "first"))
+    with Client(on_host.root) as engine:
+        engine.create([client(on_host, "second")])
+    status = until(on_host, "second", lambda status: bool(status.events))
     assert status.events[0].reason == "FailedCreatePodSandBox"
     assert status.events[0].message.startswith("no address is left in 10.127.7.0/30: 1 pods have one: ")
     assert "podCIDR" in status.events[0].message, "the cure"
-    assert seedpod.command("delete", "first", "--now").returncode == 0
-    until(seedpod, "second", all_running)
-    assert ips(seedpod, "second") == ["10.127.7.2"]
+    assert on_host.command("delete", "first", "--now").returncode == 0
+    until(on_host, "second", all_running)
+    assert ips(on_host, "second") == ["10.127.7.2"]
 
 
 def test_prefixes_are_chosen_free_of_routes_and_kept(on_host: Seedpod, host: Host) -> None:
