@@ -121,8 +121,8 @@ class WrongState(SandboxError):
 class Unsupported(SandboxError):
     """This host lacks `needs`, so `feature` cannot be had here."""
 
-    def __init__(self, feature: str, *, needs: str, hint: str | None = None) -> None:
-        super().__init__(f"{feature} needs {needs}, which this host lacks", hint=hint)
+    def __init__(self, feature: str, *, needs: str, message: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message or f"{feature} needs {needs}, which this host lacks", hint=hint)
         self.feature = feature
         self.needs = needs
 

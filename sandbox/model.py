@@ -15,6 +15,8 @@ from enum import StrEnum
 from sandbox.quantity import Quantity
 
 HOSTNAME_MAX = 63  # a DNS label, RFC 1123; the kernel would take 64
+HUGE_PAGES = "hugepages-"  # how the name of such a resource begins; the size of a page follows
+MAX_ID = 2**31 - 1  # of a user or group, as the API server has it; the kernel would take more
 
 
 class RestartPolicy(StrEnum):

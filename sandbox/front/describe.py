@@ -117,8 +117,7 @@ def _containers(pod: V1, zone: tzinfo | None) -> Iterator[str]:
         yield f"    Image:\t{container['image']}"
         if status:
             yield f"    Image ID:\t{status['imageID']}"
-        yield f"    Port:\t{NONE}"
-        yield f"    Host Port:\t{NONE}"
+        yield from _ports(container.get("ports", []))
         yield from _seccomp(container, "    ", "      ")
         yield from _words("Command", container.get("command", []))
         yield from _words("Args", container.get("args", []))
@@ -127,6 +126,14 @@ def _containers(pod: V1, zone: tzinfo | None) -> Iterator[str]:
         yield from _resources(container["resources"])
         yield from _environment(container.get("env", []))
         yield from _mounts(container.get("volumeMounts", []))
+
+
+def _ports(ports: Sequence[V1]) -> Iterator[str]:
+    """A port that the host does not have is its port 0, as kubectl shows it."""
+    title = "Ports" if len(ports) > 1 else "Port"
+    for prefix, field in (("", "containerPort"), ("Host ", "hostPort")):
+        shown = ", ".join(f"{each.get(field, 0)}/{each['protocol']}" for each in ports)
+        yield f"    {prefix}{title}:\t{shown or NONE}"
 
 
 def _words(title: str, words: Sequence[str]) -> Iterator[str]:

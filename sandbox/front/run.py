@@ -20,7 +20,7 @@ from sandbox.front.follow import Follower, View, is_over
 from sandbox.front.output import Lines, Output
 from sandbox.linux import host
 from sandbox.model import Container, Pod
-from sandbox.pod import hosting, lifecycle
+from sandbox.pod import lifecycle
 from sandbox.pod.client import Client, Created
 from sandbox.pod.pacing import Pace, held
 from sandbox.pod.paths import log_directory
@@ -42,6 +42,8 @@ News = queue.SimpleQueue[int | OSError | None]  # a signal, a failure of our out
 
 def run(root: Path, file: str, *, keep: bool = False) -> int:
     """Run the pods of a manifest until their end, and remove them unless they are to be kept.  The verb's exit code."""
+    from sandbox.pod import hosting  # with asyncio and the engine: `run -d` does without
+
     contents = files.contents(file)
     host.require_privileges()
     news: News = queue.SimpleQueue()

@@ -31,7 +31,7 @@ def connect(options: Options, *, start: bool = True) -> AbstractContextManager[C
 def _run(options: Options) -> int:
     if options.wait is not None and not options.detach:
         raise Usage("--wait goes with -d", hint="seedpod run --help")
-    from sandbox.front import run  # with asyncio and the engine: 60 ms that other verbs do without
+    from sandbox.front import run
 
     if options.detach and options.keep:
         raise Usage("--keep is for pods in the foreground: -d leaves them anyway", hint="seedpod run --help")
@@ -255,14 +255,19 @@ VERBS: tuple[Verb, ...] = (
             argument("what", choices=("ls", "create", "rm", "inspect"), metavar="ls|create|rm|inspect"),
             argument("words", nargs="*", metavar="NAME", help="a claim"),
             argument(
-                "-n", "--namespace", default="default", type=_namespace, metavar="NS", help="the claims' namespace"
+                "-n",
+                "--namespace",
+                default="default",
+                type=_namespace,
+                metavar="NS",
+                help="the claims' namespace [default]",
             ),
             switch("-A", "--all-namespaces", help="ls: the claims of all namespaces"),
             argument("-o", "--output", metavar="FORMAT", help="ls: wide, json, yaml, name or jsonpath=TEMPLATE"),
             switch("--no-headers", help="ls: no heading above the table"),
             argument("--size", metavar="QUANTITY", help="create: how much is asked for, no limit [1Gi]"),
         ),
-        usage="ls|create|rm|inspect [-n NS] [NAME ...]",
+        usage="ls|create|rm|inspect [-n NS] [-A] [-o FORMAT] [--no-headers] [--size QUANTITY] [NAME ...]",
     ),
     Verb(
         "agent",

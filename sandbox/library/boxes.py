@@ -119,7 +119,7 @@ class PodSandbox:
         for known in note.containers:
             if known.name in box.containers:
                 made = box.containers[known.name]
-                self._containers[known.name] = SandboxContainer(self, made, None, known.env, known.cwd)
+                self._containers[known.name] = SandboxContainer(self, made, None)
                 self._names.add(known.name)
         return self
 
@@ -193,7 +193,7 @@ class PodSandbox:
             made = await self._box.create_container(name, spec, identity=identity, stdin=ours, stdout=out, stderr=err)
             streams.begin()
             undo.pop_all()
-        self._containers[name] = container = SandboxContainer(self, made, streams, spec.env, spec.cwd)
+        self._containers[name] = container = SandboxContainer(self, made, streams)
         self._note_containers()
         return container
 
@@ -265,20 +265,11 @@ class PodSandbox:
 class SandboxContainer:
     """One container of a sandbox: created, then running, then ended."""
 
-    def __init__(
-        self,
-        box: PodSandbox,
-        made: sandbox_container.SandboxContainer,
-        streams: Streams | None,
-        env: Mapping[str, str],
-        cwd: str,
-    ) -> None:
+    def __init__(self, box: PodSandbox, made: sandbox_container.SandboxContainer, streams: Streams | None) -> None:
         """Not for callers: PodSandbox.create_container makes one."""
         self._box = box
         self._made = made
         self._streams = streams
-        self._env = env
-        self._cwd = cwd
         self._stdin = Input(streams.stdin) if streams and streams.stdin else None
         self._stdout = Output(streams.stdout) if streams and streams.stdout else None
         self._stderr = Output(streams.stderr) if streams and streams.stderr else None
@@ -361,7 +352,8 @@ class SandboxContainer:
         run, SpawnError where the program cannot be started, and TimedOut after `timeout` seconds.  Then, and where this
         is cancelled, the program is killed.
         """
-        spec = ExecSpec(words(argv), {**self._env, **(env or {})}, cwd or self._cwd)
+        command, setting = words(argv), self._made.setting
+        spec = ExecSpec(command, {**setting.env, **(env or {})}, cwd or setting.cwd)
         stdin = input.encode() if isinstance(input, str) else input
         return await self._made.run(spec, stdin=stdin, timeout=timeout)
 
@@ -374,7 +366,7 @@ class SandboxContainer:
         await self._box._remove_container(self, self._made)
 
     def _known(self) -> Made:
-        return Made(self._made.number, self.name, self.id, self._env, self._cwd)
+        return Made(self._made.number, self.name, self.id)
 
     async def _closed(self) -> None:
         """What is still to be relayed is; nobody reads or writes here any more."""

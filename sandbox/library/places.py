@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,13 +39,11 @@ _OURS = (NOTE, wire.SOCKET, "records", "containers", LOCK)  # in the directory o
 
 @dataclass(frozen=True)
 class Made:
-    """A container as `connect` must know it: podmon's number for it, its name, its id, and what joins it gets of it."""
+    """A container as `connect` must know it: podmon's number for it, its name, its id."""
 
     number: int
     name: str
     identity: str
-    env: Mapping[str, str]
-    cwd: str
 
 
 @dataclass(frozen=True)
@@ -262,5 +260,5 @@ def _try_lock(directory: Path, flags: int = 0) -> int | None:
 def _note(directory: Path) -> Note | None:
     """What the box.json of a sandbox says; None where there is none, or half of one."""
     with suppress(OSError, ValueError):
-        return codec.decode(Note, json.loads((directory / NOTE).read_bytes()))
+        return codec.read(Note, (directory / NOTE).read_bytes())
     return None

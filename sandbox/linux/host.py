@@ -46,7 +46,7 @@ def in_first_user_namespace() -> bool:
 def require_privileges() -> None:
     """Raises Unsupported where this process cannot make pods at all (SEMANTICS A44)."""
     if os.geteuid() != 0:
-        raise Unsupported("running a pod", needs="root", hint="run it with sudo")
+        raise Unsupported("running a pod", needs="root", message="only root can run pods", hint="run it with sudo")
     if not in_first_user_namespace():
         raise Unsupported(
             "running a pod",

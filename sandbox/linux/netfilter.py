@@ -81,13 +81,18 @@ def uses_legacy(version: int) -> bool:
 
 def iptables(kind: str, version: int, *words: str) -> str:
     """Run iptables with the lock that other users of it take, too.  Raises SandboxError with what it said."""
-    return _run([_program(IPTABLES[kind, version]) or IPTABLES[kind, version], "-w", "10", *words])
+    return _run(_iptables(kind, version, *words))
 
 
 def has_rule(kind: str, version: int, rule: Sequence[str]) -> bool:
     """Whether the rule is there: chain, then matches and target."""
-    command = [_program(IPTABLES[kind, version]) or IPTABLES[kind, version], "-w", "10", "-C", *rule]
+    command = _iptables(kind, version, "-C", *rule)
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def _iptables(kind: str, version: int, *words: str) -> list[str]:
+    name = IPTABLES[kind, version]
+    return [_program(name) or name, "-w", "10", *words]
 
 
 def _run(command: Sequence[str], *, stdin: str = "") -> str:

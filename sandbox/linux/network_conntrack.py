@@ -14,13 +14,17 @@ from ipaddress import IPv4Address, IPv6Address
 
 from sandbox.errors import KernelError
 from sandbox.linux.network_rtnl import (
+    FAMILY,
     HEADER,
+    NETLINK_NETFILTER,
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_REQUEST,
     NLMSG_DONE,
     NLMSG_ERROR,
     TIMEOUT,
+    error_in,
+    messages,
     tlvs,
 )
 
@@ -30,20 +34,18 @@ _GET, _DELETE = _CTNETLINK | 1, _CTNETLINK | 2
 _TUPLE_ORIG, _TUPLE_REPLY, _ID, _ZONE = 1, 2, 12, 18
 _TUPLE_PROTO, _PROTO_NUM, _PROTO_DST_PORT = 2, 1, 3
 _NESTED = 0x8000
-_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-_NETLINK_NETFILTER = 12  # linux/netlink.h
 _HEAD = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
 
 
 def forget_answers(address: IPv4Address | IPv6Address) -> None:
     """Forget every connection that is answered by `address`, which nobody has any more.  Raises KernelError."""
-    _forget(_FAMILY[address.version], address.packed, lambda _, reply: address.packed in reply)
+    _forget(FAMILY[address.version], address.packed, lambda _, reply: address.packed in reply)
 
 
 def forget_udp_port(port: int, version: int) -> None:
     """Forget every UDP connection to this port, so that it is led anew.  Raises KernelError."""
     packed = port.to_bytes(2)
-    _forget(_FAMILY[version], packed, lambda original, _: _udp_target(original) == packed)
+    _forget(FAMILY[version], packed, lambda original, _: _udp_target(original) == packed)
 
 
 def _udp_target(original: bytes) -> bytes | None:
@@ -55,7 +57,7 @@ def _udp_target(original: bytes) -> bytes | None:
 def _forget(family: int, mark: bytes, unwanted: Callable[[bytes, bytes], bool]) -> None:
     """Forget the entries whose tuples, there and back, are `unwanted`; `mark` is in the bytes of every such."""
     head = _HEAD.pack(family, 0, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as netlink:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as netlink:
         netlink.settimeout(TIMEOUT)
         netlink.bind((0, 0))
         netlink.send(_message(_GET, NLM_F_DUMP, head))
@@ -81,19 +83,15 @@ def _entries(netlink: socket.socket) -> list[bytes]:
     """The attributes of every entry."""
     entries: list[bytes] = []
     while True:
-        data = netlink.recv(1 << 20)
-        while data:
-            length, kind, *_ = HEADER.unpack_from(data)
+        for kind, message in messages(netlink.recv(1 << 20)):
             if kind == NLMSG_DONE:
                 return entries
             if kind == NLMSG_ERROR:
-                (number,) = struct.unpack_from("=i", data, HEADER.size)
-                raise KernelError(-number, step="list tracked connections")
-            entries.append(data[HEADER.size + _HEAD.size : length])
-            data = data[(length + 3) & ~3 :]
+                raise KernelError(error_in(message), step="list tracked connections")
+            entries.append(message[HEADER.size + _HEAD.size :])
 
 
 def _acknowledged(netlink: socket.socket) -> None:
-    (number,) = struct.unpack_from("=i", netlink.recv(4096), HEADER.size)
-    if number not in (0, -errno.ENOENT):  # it has ended by itself
-        raise KernelError(-number, step="forget a tracked connection")
+    number = error_in(netlink.recv(4096))
+    if number not in (0, errno.ENOENT):  # it has ended by itself
+        raise KernelError(number, step="forget a tracked connection")

@@ -23,6 +23,7 @@ Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
 # linux/netlink.h
+NETLINK_NETFILTER = 12
 SOL_NETLINK = 270
 NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
@@ -124,10 +125,10 @@ class Rtnl:
         data = self._socket.recv(65536)
         length, kind, flags, sequence, _ = HEADER.unpack_from(data)
         assert kind == NLMSG_ERROR and length == len(data), "an acknowledgement is a datagram of its own"
-        (number,) = struct.unpack_from("=i", data, HEADER.size)
         attributes = data[2 * HEADER.size + 4 :] if flags & NLM_F_ACK_TLVS else b""
-        words = [value.rstrip(b"\0").decode(errors="replace") for kind, value in tlvs(attributes) if kind == 1]
-        return sequence, -number, " ".join(words)
+        said = [value for about, value in tlvs(attributes) if about == NLMSGERR_ATTR_MSG]
+        words = [value.rstrip(b"\0").decode(errors="replace") for value in said]
+        return sequence, error_in(data), " ".join(words)
 
     def _dump(self, kind: int, message: Any) -> Iterator[Any]:
         header = message["header"]
@@ -135,18 +136,14 @@ class Rtnl:
         message.encode()
         self._socket.send(bytes(message.data))
         while True:
-            data = self._socket.recv(1 << 20)
-            while data:
-                length, answer, *_ = HEADER.unpack_from(data)
+            for answer, data in messages(self._socket.recv(1 << 20)):
                 if answer == NLMSG_DONE:
                     return
                 if answer == NLMSG_ERROR:
-                    (number,) = struct.unpack_from("=i", data, HEADER.size)
-                    raise KernelError(-number, step="netlink: list")
-                decoded = type(message)(data[:length])
+                    raise KernelError(error_in(data), step="netlink: list")
+                decoded = type(message)(data)
                 decoded.decode()
                 yield decoded
-                data = data[(length + 3) & ~3 :]
 
     def links(self) -> list[Link]:
         from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
@@ -161,10 +158,10 @@ class Rtnl:
         self._socket.send(bytes(message.data))
         data = self._socket.recv(1 << 16)
         if HEADER.unpack_from(data)[1] == NLMSG_ERROR:
-            (number,) = struct.unpack_from("=i", data, HEADER.size)
-            if -number == errno.ENODEV:
+            number = error_in(data)
+            if number == errno.ENODEV:
                 return None
-            raise KernelError(-number, step="look at link", filename=name)
+            raise KernelError(number, step="look at link", filename=name)
         decoded = type(message)(data)
         decoded.decode()
         return _link(decoded)
@@ -194,6 +191,20 @@ class Rtnl:
                 if each["type"] == RTN_UNICAST and _table(each) == RT_TABLE_MAIN:
                     found.extend(_routes(version, each))
         return found
+
+
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The messages of a datagram: type, and all of it."""
+    while len(data) >= HEADER.size:
+        length, kind, *_ = HEADER.unpack_from(data)
+        yield kind, data[:length]
+        data = data[(length + 3) & ~3 :]
+
+
+def error_in(message: bytes) -> int:
+    """The errno that an NLMSG_ERROR tells; 0 where it acknowledges."""
+    (number,) = struct.unpack_from("=i", message, HEADER.size)
+    return -int(number)
 
 
 def tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -10,10 +10,9 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sandbox.linux.network_rtnl import HEADER, RTM_DELLINK, RTM_NEWLINK, SOL_NETLINK, tlvs
+from sandbox.linux.network_rtnl import HEADER, NETLINK_NETFILTER, RTM_DELLINK, RTM_NEWLINK, SOL_NETLINK, messages, tlvs
 
 _NETLINK_ADD_MEMBERSHIP = 1  # linux/netlink.h
-_NETLINK_NETFILTER = 12
 # linux/rtnetlink.h: LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE, IPV4_NETCONF, IPV6_NETCONF
 _ROUTE_GROUPS = (1, 5, 7, 9, 11, 24, 25)
 _NFTABLES_GROUP = 7  # linux/netfilter/nfnetlink.h
@@ -34,7 +33,7 @@ class Watch:
     def __init__(self) -> None:
         self.sockets = (
             _member(socket.NETLINK_ROUTE, _ROUTE_GROUPS),
-            _member(_NETLINK_NETFILTER, (_NFTABLES_GROUP,)),
+            _member(NETLINK_NETFILTER, (_NFTABLES_GROUP,)),
         )
 
     def __enter__(self) -> Watch:
@@ -71,11 +70,9 @@ def _member(protocol: int, groups: tuple[int, ...]) -> socket.socket:
 
 
 def _read(data: bytes, *, of_links: bool) -> Iterator[News]:
-    while len(data) >= HEADER.size:
-        length, kind, *_ = HEADER.unpack_from(data)
+    for kind, message in messages(data):
         if of_links and kind == RTM_DELLINK:
-            attributes = dict(tlvs(data[HEADER.size + _IFINFO : length]))
+            attributes = dict(tlvs(message[HEADER.size + _IFINFO :]))
             yield News(attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"))
         elif not (of_links and kind == RTM_NEWLINK):
             yield News()
-        data = data[(length + 3) & ~3 :]

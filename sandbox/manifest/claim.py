@@ -16,8 +16,8 @@ _ONE_POD = model.AccessMode.READ_WRITE_ONCE_POD
 
 
 def _one_pod_alone(modes: Cursor) -> None:
-    named = {item.node.value for item in modes.items()}
-    if _ONE_POD in named and len(named) > 1:
+    named = [item.node.value for item in modes.items()]
+    if _ONE_POD in named and any(each != _ONE_POD for each in named):
         modes.refuse(wording.forbidden(f"may not use {_ONE_POD} with other access modes"), at=modes.named)
 
 

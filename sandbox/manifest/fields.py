@@ -334,13 +334,18 @@ class Record(Type[T]):
 
     def _value(self, at: Cursor, field: Field) -> dict[str, Any]:
         there = at.field(field.name)
-        if there and there.node.value != field.type.zero:
+        if there and not _is_zero(there.node, field.type):
             return {field.attribute: field.type.read(there)}
         if field.required:
             reason = field.required if isinstance(field.required, str) else ""
             where = there.node.place if there else at.named
             at.refuse(wording.required(reason), at=where, path=wording.child(at.path, field.name))
         return {}
+
+
+def _is_zero(node: Node, kind: Type[Any]) -> bool:
+    """Whether it is the kind's zero, and of its type: False is no number, though Python has it equal 0."""
+    return node.value == kind.zero and (kind.zero != 0 or not isinstance(node.value, bool))
 
 
 def _not_required(field: Field, below: tuple[str, ...]) -> Field:

@@ -12,10 +12,8 @@ from sandbox.errors import quoted
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.fields import Amount, Field, Record, Refused, Type
-from sandbox.model import Resources
+from sandbox.model import HUGE_PAGES, Resources
 from sandbox.quantity import Quantity
-
-HUGE_PAGES = "hugepages-"
 
 _OF_CONTAINERS = ("cpu", "memory", "ephemeral-storage")
 _OF_QUOTAS = (

@@ -13,16 +13,14 @@ from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Refused, Text, Whole
 from sandbox.manifest.rules import no_backsteps
 
-MAX_ID = 2**31 - 1
-
 
 class _Id(Whole):
     """The number of a user or group."""
 
     def read(self, at: Cursor) -> int:
         number = super().read(at)
-        if not 0 <= number <= MAX_ID:
-            at.refuse(wording.invalid(at.node.written, f"must be between 0 and {MAX_ID}, inclusive"))
+        if not 0 <= number <= model.MAX_ID:
+            at.refuse(wording.invalid(at.node.written, f"must be between 0 and {model.MAX_ID}, inclusive"))
             raise Refused
         return number
 

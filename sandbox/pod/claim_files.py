@@ -69,7 +69,7 @@ class ClaimFiles:
             for path in _directories(directory):
                 key = (directory.name, path.name)
                 try:
-                    yield key, codec.decode(ClaimRecord, json.loads((path / "claim.json").read_bytes()))
+                    yield key, codec.read(ClaimRecord, (path / "claim.json").read_bytes())
                 except (OSError, ValueError) as error:
                     self.left_alone(key, error)
 

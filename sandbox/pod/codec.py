@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import math
 import types
 import typing
@@ -75,6 +76,14 @@ def decode(kind: type[T], data: Any) -> T:
         return typing.cast(T, _decode(kind, data))
     except (TypeError, KeyError, AttributeError, InvalidOperation) as error:
         raise ValueError(f"not a {kind.__name__}: {error}") from None
+
+
+def read(kind: type[T], text: str | bytes) -> T:
+    """The value of a file of JSON that `encode` was written to.  Raises ValueError for anything else."""
+    try:
+        return decode(kind, json.loads(text))
+    except RecursionError:
+        raise ValueError(f"not a {kind.__name__}: it is nested too deeply") from None
 
 
 @functools.cache
@@ -184,7 +193,9 @@ _ERRORS: Mapping[str, Callable[[Mapping[str, Any]], SandboxError]] = {
     "WrongState": lambda data: WrongState(
         data["message"], current=data["current"], wanted=data["wanted"], hint=data["hint"]
     ),
-    "Unsupported": lambda data: Unsupported(data["feature"], needs=data["needs"], hint=data["hint"]),
+    "Unsupported": lambda data: Unsupported(
+        data["feature"], needs=data["needs"], message=data["message"], hint=data["hint"]
+    ),
     "ManifestError": lambda data: ManifestError(
         tuple(decode(Finding, finding) for finding in data["findings"]), hint=data["hint"]
     ),

@@ -197,13 +197,9 @@ class Engine:
             if (pod.namespace, pod.name) in taken:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
-            self._check(pod)
+            planning.check(pod, self._around.supplies)
             self._networks.refuse(pod, held)
             held.append((f"pod {pod.namespace}/{pod.name}", hostports.asked(pod)))
-
-    def _check(self, pod: Pod) -> None:
-        why_not, pids_limit = self.store.slices.why_not, self.config.pod_pids_limit
-        planning.check(pod, self.store.images, why_not, pids_limit, self._around.policy)
 
     def create_claim(self, uid: str, written: Mapping[str, Any]) -> None:
         """Make one claim; one that is there with this very UID is fine.  Raises AlreadyExists, SandboxError."""
@@ -232,7 +228,7 @@ class Engine:
             raise AlreadyExists("container", str(name))
         wanted = with_container(record.manifest, container)
         pod = manifest.from_dict(wanted)
-        self._check(pod)
+        planning.check(pod, self._around.supplies)
         record = replace(record, manifest=wanted, additions=(*record.additions, addition))
         self.store.extend(record, pod.containers[-1].name)
         worker.extend(record, pod)

@@ -22,6 +22,7 @@ from sandbox.pod.leavings import Leavings
 from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.paths import log_path
+from sandbox.pod.planning import Supplies
 from sandbox.pod.podmon import Stage
 from sandbox.pod.sandbox import PodSandbox
 from sandbox.pod.sandbox_container import SandboxContainer
@@ -41,10 +42,12 @@ class Surroundings:
     warn: Callable[[str], None]
 
     @property
-    def policy(self) -> Policy:
-        """What containers can be given."""
-        default = SeccompType.RUNTIME_DEFAULT if self.config.seccomp_default else SeccompType.UNCONFINED
-        return Policy(privileges.held(), default, self.store.profiles)
+    def supplies(self) -> Supplies:
+        """What containers are made of."""
+        store, config = self.store, self.config
+        default = SeccompType.RUNTIME_DEFAULT if config.seccomp_default else SeccompType.UNCONFINED
+        policy = Policy(privileges.held(), default, store.profiles)
+        return Supplies(store.images, store.claims, store.slices, policy, config.pod_pids_limit)
 
 
 class Instances:
@@ -66,7 +69,7 @@ class Instances:
         before = self._book.state.container(start.container)
         try:
             named = report.full_name(self._book.record)
-            system_calls = planning.seccomp_filter(self.pod, asked, self._around.policy, named)
+            system_calls = planning.seccomp_filter(self.pod, asked, self._around.supplies.policy, named)
         except Hindered as error:
             self._note_hindrance(before, error)
             return
@@ -106,12 +109,9 @@ class Instances:
         spec = planning.container_spec(
             self.pod,
             asked,
-            store.directory(record.uid),
-            store.images,
+            self._around.supplies,
+            directory=store.directory(record.uid),
             ips=self._book.state.pod_ips,
-            claims=store.claims,
-            means=store.slices.means,
-            held=self._around.policy.held,
             system_calls=system_calls,
         )
         store.remove_old_logs(record, asked.name, instance.attempt)
@@ -144,7 +144,7 @@ class Instances:
 
     def _with_lack(self, state: PodState, name: str) -> PodState:
         """With a word of what a container was to have and could not be given (SEMANTICS A44)."""
-        lacking = confinement.lacking(self._asked(name), self._around.policy.held)
+        lacking = confinement.lacking(self._asked(name), self._around.supplies.policy.held)
         if not lacking:
             return state
         lacks = ", ".join(f"CAP_{each}" for each in lacking)

@@ -12,7 +12,7 @@ from sandbox.pod.notebook import Notebook
 from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.state import Instance
 from sandbox.pod.store import Store
-from sandbox.pod.tasks import Tasks
+from sandbox.pod.tasks import Tasks, in_thread
 
 
 class Leavings:
@@ -42,11 +42,11 @@ class Leavings:
         """Only once its end stands on disk does podmon forget it."""
         uid = self._book.record.uid
         try:
-            await asyncio.to_thread(self._store.slices.handle(uid).child(f"{instance.id}.scope").remove_tree)
+            await in_thread(self._store.slices.handle(uid).child(f"{instance.id}.scope").remove_tree)
             if self._book.saved:
                 if made is not None:
                     with contextlib.suppress(WrongState):  # podmon has ended: it has forgotten all
                         await made.forget()
-                await asyncio.to_thread(self._store.remove_layer, uid, instance.id)
+                await in_thread(self._store.remove_layer, uid, instance.id)
         except (SandboxError, CgroupError, OSError) as error:
             self._warn(f"{self._book.called}: what container {container} left cannot be removed: {error}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cgroups import page_sizes
@@ -21,7 +22,7 @@ from sandbox.pod.confinement import Policy
 from sandbox.pod.container import ContainerSpec
 from sandbox.pod.ground import Sharing
 from sandbox.pod.images import Image
-from sandbox.pod.resources import Means
+from sandbox.pod.slices import Slices
 from sandbox.status import OOM_SCORE_NOT_SET, REQUESTS_NOT_ENFORCED
 
 # A mount travels as a file descriptor beside the container's list, and one message takes so many; the rest is for
@@ -29,22 +30,33 @@ from sandbox.status import OOM_SCORE_NOT_SET, REQUESTS_NOT_ENFORCED
 MAX_VOLUME_MOUNTS = native.MAX_FDS - 16
 
 
-def check(pod: Pod, image_store: Path, why_not: resources.Why, pids_limit: int, policy: Policy) -> None:
+@dataclass(frozen=True)
+class Supplies:
+    """What an engine has to make containers of: its images, claims and cgroups, the privileges that it can give, and
+    how many processes a pod may have."""
+
+    images: Path
+    claims: Claims
+    slices: Slices
+    policy: Policy
+    pids_limit: int
+
+
+def check(pod: Pod, supplies: Supplies) -> None:
     """Refuse what cannot run here, before anything of the pod is made.
 
-    `why_not` says of a controller why it cannot be had, `pids_limit` is the configuration's.  Raises Unsupported for a
-    limit that cannot be held or privileges that this engine cannot give, NotFound for a missing image or host path,
-    SandboxError for a container without a program.
+    Raises Unsupported for a limit that cannot be held or privileges that this engine cannot give, NotFound for a
+    missing image or host path, SandboxError for a container without a program.
     """
-    resources.check(pod, why_not, pids_limit=pids_limit, page_sizes=page_sizes)
+    resources.check(pod, supplies.slices.why_not, pids_limit=supplies.pids_limit, page_sizes=page_sizes)
     volumes.check(pod)
-    confinement.check(pod, policy)
+    confinement.check(pod, supplies.policy)
     for container in pod.containers:
         count = len(container.volume_mounts)
         if count > MAX_VOLUME_MOUNTS:
             limit = f"at most {MAX_VOLUME_MOUNTS} are possible"
             raise SandboxError(f'container "{container.name}" has {count} volumeMounts: {limit}')
-        program(container, images.find(container.image, image_store))
+        program(container, images.find(container.image, supplies.images))
 
 
 def program(container: Container, image: Image) -> tuple[str, ...]:
@@ -111,25 +123,21 @@ def resource_warnings(pod: Pod, why_not: resources.Why) -> Iterator[tuple[str, s
 def container_spec(
     pod: Pod,
     container: Container,
-    directory: Path,
-    image_store: Path,
+    supplies: Supplies,
     *,
+    directory: Path,
     ips: Sequence[str],
-    claims: Claims,
-    means: Means,
-    held: int,
     system_calls: Seccomp | None,
 ) -> ContainerSpec:
     """What the container is made of.  Makes volumes and files of /etc that are missing.
 
-    `directory` and `ips` are the pod's, `means` are the controllers there are, `held` the bits of the capabilities that
-    can be given, `system_calls` is what `seccomp_filter` said.
+    `directory` and `ips` are the pod's, `system_calls` is what `seccomp_filter` said.
     """
-    image = images.find(container.image, image_store)
+    image = images.find(container.image, supplies.images)
     who = confinement.asked(pod, container)
-    user = users.find(image.rootfs, who.uid or confinement.IMAGE_USER, who.gid, who.groups)
+    user = users.find(image.rootfs, confinement.IMAGE_USER if who.uid is None else who.uid, who.gid, who.groups)
     files = etc.create(pod, hostname(pod), ips, directory)
-    paths = volumes.create(pod, directory, claims)
+    paths = volumes.create(pod, directory, supplies.claims)
     return ContainerSpec(
         argv=program(container, image),
         rootfs=image.rootfs,
@@ -139,9 +147,9 @@ def container_spec(
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,
-        limits=resources.container_knobs(pod, container, means),
+        limits=resources.container_knobs(pod, container, supplies.slices.means),
         oom_score_adj=oom_score_adj(pod, container),
-        privileges=confinement.privileges(container, user, held=held, system_calls=system_calls),
+        privileges=confinement.privileges(container, user, held=supplies.policy.held, system_calls=system_calls),
         privileged=container.security_context.privileged,
         read_only_rootfs=container.security_context.read_only_root_filesystem,
     )

@@ -41,7 +41,7 @@ class Podmon:
     def __init__(self, control: socket.socket, launched: native.Launched | None = None) -> None:
         control.setblocking(False)
         forks.guard(control.fileno())
-        self.pid = launched.pid if launched else -1
+        self._pid = launched.pid if launched else -1
         self.children: dict[int, Child] = {}  # of the pod, by number
         self.pidfd = launched.pidfd if launched else -1
         self._control = control
@@ -153,6 +153,16 @@ class Podmon:
         Raises KernelError: ENXIO where its stdin is not open, EOPNOTSUPP where podmon does not carry its output.
         """
         await self._ask("ATTACH", child, fds=sockets, streams=streams)
+
+    @property
+    def pid(self) -> int:
+        """Its process number as this process sees it; -1 where this process learned of it too late.
+
+        Looked up when it is asked for, not when podmon tells of itself: it takes an fd, and there may be none left.
+        """
+        if self._pid < 0 and self.pidfd >= 0:
+            self._pid = native.pid_of(self.pidfd)
+        return self._pid
 
     @property
     def alive(self) -> bool:
@@ -296,7 +306,6 @@ class Podmon:
             case "READY":
                 if self.pidfd < 0 and fds:
                     self.pidfd = fds.pop()
-                    self.pid = native.pid_of(self.pidfd)
                 child.end()
             case _:
                 self._hear_end(child, message)

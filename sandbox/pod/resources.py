@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from cgroups import Cpu, Hugetlb, Knobs, Memory, Pids
 from sandbox import quantity
 from sandbox.errors import Unsupported
-from sandbox.model import Container, Pod, QosClass
+from sandbox.model import HUGE_PAGES, Container, Pod, QosClass
 from sandbox.quantity import Quantity
 
-HUGE_PAGES = "hugepages-"
 UNLIMITED = -1  # podPidsLimit
 
 PERIOD = 100_000  # microseconds

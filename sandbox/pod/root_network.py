@@ -42,7 +42,7 @@ def read_book(root: Path) -> Book:
     """What stands in the root's network.json; an empty book where there is none.  Raises SandboxError."""
     path = root / BOOK
     try:
-        return codec.decode(Book, json.loads(path.read_bytes()))
+        return codec.read(Book, path.read_bytes())
     except FileNotFoundError:
         return Book()
     except (OSError, ValueError) as error:

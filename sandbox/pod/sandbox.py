@@ -27,6 +27,7 @@ from sandbox.pod.preparation import prepare
 from sandbox.pod.privileges import Privileges
 from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.streams import LogTarget, open_streams
+from sandbox.pod.tasks import in_thread
 
 RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
 STALL_TIMEOUT = 10.0  # seconds in which an attached client must take something of what waits for it
@@ -282,4 +283,4 @@ class PodSandbox:
         With the host's pid namespace it is the slice's removal that kills: podmon's death is only its own there.
         """
         await self._podmon.close()
-        await asyncio.to_thread(self._slice.remove_tree)
+        await in_thread(self._slice.remove_tree)

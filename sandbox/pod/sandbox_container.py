@@ -65,8 +65,11 @@ class SandboxContainer:
 
     @functools.cached_property
     def setting(self) -> Setting:
-        """What its program started with: what joins it is to have the same."""
-        return setting.kept(self._directory)
+        """What its program started with: what joins it is to have the same.  Raises WrongState where it is removed."""
+        try:
+            return setting.kept(self._directory)
+        except FileNotFoundError:
+            raise WrongState(f"container {self.name} is removed", current="removed", wanted="running") from None
 
     async def forget(self) -> None:
         """Have podmon drop what it keeps of it; it has ended."""

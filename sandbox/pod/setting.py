@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.errors import SandboxError
 from sandbox.pod import codec
 from sandbox.pod.privileges import Privileges
 
@@ -32,5 +33,11 @@ def keep(directory: Path, setting: Setting) -> None:
 
 
 def kept(directory: Path) -> Setting:
-    """What `keep` wrote down.  Raises OSError where it did not, or where the container has been removed."""
-    return codec.decode(Setting, json.loads((directory / FILE).read_text()))
+    """What `keep` wrote down.  Raises OSError where it did not, or where the container has been removed; SandboxError
+    where somebody else wrote there."""
+    path = directory / FILE
+    try:
+        return codec.read(Setting, path.read_bytes())
+    except ValueError as error:
+        hint = "nothing can join the container before it is started anew"
+        raise SandboxError(f"{path} cannot be read: {error}", hint=hint) from None

@@ -123,8 +123,8 @@ class Store:
 
     def _read(self, directory: Path) -> tuple[PodRecord, PodState] | None:
         try:
-            record = codec.decode(PodRecord, json.loads((directory / "pod.json").read_bytes()))
-            state = codec.decode(PodState, json.loads((directory / "state.json").read_bytes()))
+            record = codec.read(PodRecord, (directory / "pod.json").read_bytes())
+            state = codec.read(PodState, (directory / "state.json").read_bytes())
             if record.uid != directory.name:  # a copy: paths are made of it
                 raise ValueError(f"it is that of pod {record.uid}")
         except FileNotFoundError:

@@ -99,7 +99,24 @@ class _Loop(asyncio.SelectorEventLoop):
 
 async def in_thread(work: Callable[..., T], *arguments: Any, undo: Callable[[T], Any] | None = None) -> T:
     """Do in a thread what blocks.  It cannot be given up: when cancelled, its end is waited for, and then `undo` does
-    away with what came of it."""
+    away with what came of it.
+
+    Not asyncio's to_thread: that refuses all work as soon as the program's main thread has ended, and an engine that
+    the program hosts has work until then, and more where other threads of the program go on.
+    """
+    done, run = _job(work, arguments)
+    threads.start(run, getattr(work, "__name__", "sandbox"))
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        await asyncio.wait([done])
+        if done.exception() is None and undo is not None:
+            await in_thread(undo, done.result())
+        raise
+
+
+def _job(work: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[asyncio.Future[T], Callable[[], None]]:
+    """What comes of the work, for this loop, and what a thread does for it; that raises nothing."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
@@ -120,11 +137,4 @@ async def in_thread(work: Callable[..., T], *arguments: Any, undo: Callable[[T],
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
             loop.call_soon_threadsafe(settle, result, error)
 
-    threads.start(run, getattr(work, "__name__", "sandbox"))
-    try:
-        return await asyncio.shield(done)
-    except asyncio.CancelledError:
-        await asyncio.wait([done])
-        if done.exception() is None and undo is not None:
-            await in_thread(undo, done.result())
-        raise
+    return done, run

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from sandbox.errors import KernelError, SandboxError
 from sandbox.linux import native
+from sandbox.model import MAX_ID
 
 MAX_BYTES = 1 << 20  # of such a file: many thousand users
 MAX_GROUPS = 65536  # NGROUPS_MAX, limits.h
-MAX_ID = 2**31 - 1
 NOWHERE = "/"  # the home of a user whom the rootfs does not know, as runc has it
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import posixpath
 import stat
@@ -15,6 +14,7 @@ from sandbox.pod.claims import Claims
 from sandbox.pod.container import BindMount
 from sandbox.pod.memory import MemoryMount, MemoryVolume
 from sandbox.pod.ownership import give_to_group
+from sandbox.pod.tasks import in_thread
 
 EMPTY_DIR_MODE = 0o777  # as kubelet makes it: any user of any container may write
 
@@ -88,7 +88,7 @@ async def give_claims_to_group(pod: Pod, claims: Claims) -> None:
     for volume in pod.volumes:
         if isinstance(volume.source, ClaimVolume) and not volume.source.read_only:
             path = claims.volume(pod.namespace, volume.source.claim_name)
-            await asyncio.to_thread(give_to_group, path, gid)
+            await in_thread(give_to_group, path, gid)
 
 
 def mounts_of(pod: Pod, container: Container, paths: Mapping[str, Path]) -> tuple[BindMount | MemoryMount, ...]:

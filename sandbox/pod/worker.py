@@ -24,7 +24,7 @@ from sandbox.pod.root_network import Attached
 from sandbox.pod.sandbox import RECORDS, PodSandbox
 from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.state import ContainerState, Deletion, Instance, PodRecord, PodState
-from sandbox.pod.tasks import Interrupted, Tasks, unless
+from sandbox.pod.tasks import Interrupted, Tasks, in_thread, unless
 from sandbox.status import Phase, PodStatus
 
 PATIENCE = 5.0  # seconds in which the podmon of a pod that is to end has to answer
@@ -165,7 +165,7 @@ class Worker:
         await unless(self._ending, volumes.give_claims_to_group(self.pod, self._store.claims))
         directory = self._store.sandbox_directory(uid)
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
-            await asyncio.to_thread(self._store.remove_sandbox, uid)
+            await in_thread(self._store.remove_sandbox, uid)
         directory.mkdir(mode=0o700)
         box = await unless(
             self._ending,
@@ -264,7 +264,7 @@ class Worker:
         await self._instances.leavings.all_removed()
         if box is not None:
             await box.remove()
-        await asyncio.to_thread(self._store.remove_sandbox, self.record.uid)
+        await in_thread(self._store.remove_sandbox, self.record.uid)
         await self._around.networks.detach(self.record.uid)
         self._lose_sandbox(box)
 
@@ -274,7 +274,7 @@ class Worker:
             await box.remove()
         await self._tasks.end()
         self._book.closed = True
-        await asyncio.to_thread(self._store.remove, self.record)
+        await in_thread(self._store.remove, self.record)
         self._release_volumes()
         await self._around.networks.detach(self.record.uid)
         self.removed = True
@@ -364,6 +364,6 @@ class Worker:
                 state = state.with_container(self._buried(each, each.instance))
         self._book.note(replace(state, sandbox=False))
         try:
-            await asyncio.to_thread(self._store.remove_sandbox, self.record.uid)
+            await in_thread(self._store.remove_sandbox, self.record.uid)
         except (SandboxError, CgroupError, OSError) as error:  # the next sandbox, or the pod's end, comes to it again
             self._around.warn(f"{self._book.called}: what is left of its sandbox cannot be removed: {error}")

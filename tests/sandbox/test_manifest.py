@@ -453,6 +453,10 @@ def test_a_list_is_its_items() -> None:
             in_container("env: [{name: A, valueFrom: {}}]"),
             '10:21: spec.containers[0].env[0].valueFrom: field "valueFrom" is known but not implemented yet',
         ),
+        (
+            in_container("ports: [{containerPort: 80, hostPort: false}]"),
+            "10:43: spec.containers[0].ports[0].hostPort: Invalid value: false: must be an integer, not a boolean",
+        ),
         # volumeMounts
         (
             in_container("volumeMounts: [{name: v, mountPath: /v}]"),

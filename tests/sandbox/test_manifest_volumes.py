@@ -185,6 +185,7 @@ MODES = '"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"'
             {"accessModes": ["ReadWriteOncePod", "ReadWriteOnce"]},
             "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
         ),
+        ({"accessModes": [{}]}, "spec.accessModes[0]: Invalid value: {…}: must be a string, not an object"),
         ({"resources": None}, "spec.resources: Required value"),
         ({"resources": {}}, "spec.resources.requests: Required value"),
         ({"resources": {"requests": {}}}, "spec.resources.requests.storage: Required value"),

@@ -95,6 +95,18 @@ def test_a_container_waits_at_its_gate_until_it_is_started(shell: Shell) -> None
         container.start()
 
 
+def test_nothing_joins_a_container_that_has_ended_or_is_removed(shell: Shell) -> None:
+    container = shell("exit 0")
+    container.start()
+    container.wait(timeout=60)
+    with pytest.raises(sandbox.WrongState, match="ended"):
+        container.exec(["true"])
+    other = shell("exit 0", name="other")
+    other.remove()
+    with pytest.raises(sandbox.WrongState, match="other is removed"):
+        other.exec(["true"])
+
+
 def test_its_containers_share_what_a_pods_do(shell: Shell) -> None:  # A3, A10
     container = shell("hostname; readlink /proc/self/ns/net; readlink /proc/self/ns/pid", stdout=PIPE)
     container.start()

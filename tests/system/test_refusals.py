@@ -157,7 +157,7 @@ def test_without_root_it_says_so(seedpod: Seedpod, tmp_path: Path) -> None:
     result = as_nobody(["run", "-"], file.read_bytes())
     assert result.returncode == 1
     assert result.stderr.decode().splitlines() == [
-        "error: running a pod needs root, which this host lacks",
+        "error: only root can run pods",
         "hint: run it with sudo",
     ]
 

@@ -190,6 +190,18 @@ def test_the_seccomp_profiles_of_pod_and_containers_are_shown() -> None:
     assert sum(line[:1] == ["SeccompProfile:"] for line in text) == 2
 
 
+def test_ports_are_shown_in_the_container_and_on_the_host() -> None:
+    written = manifest(
+        containers=[
+            {"name": "app", "image": "i", "ports": [{"containerPort": 80, "hostPort": 8080}]},
+            {"name": "b", "image": "i", "ports": [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 54}]},
+        ],
+    )
+    text = [" ".join(line.split()) for line in lines(status(running("app"), running("b"), manifest=written))]
+    shown = [line for line in text if line.startswith(("Port", "Host Port"))]
+    assert shown == ["Port: 80/TCP", "Host Port: 8080/TCP", "Ports: 53/UDP, 54/TCP", "Host Ports: 0/UDP, 0/TCP"]
+
+
 def test_a_container_without_a_status_is_described_from_the_spec() -> None:
     described = shown(status(manifest=manifest("app")))
     assert "  app:\n    Image:        localhost/busybox\n    Port:         <none>\n" in described

@@ -191,6 +191,7 @@ ERRORS = [
     AlreadyExists("pods", "web", hint="another name"),
     WrongState("it waits", current="waiting", wanted="running"),
     Unsupported("a limit", needs="cgroup v2", hint="boot with it"),
+    Unsupported("running a pod", needs="root", message="only root can run pods", hint="run it with sudo"),
     ManifestError((Finding("f", 1, 2, "spec", "Required value"), Finding("f", 0, 1, "", "empty"))),
 ]
 

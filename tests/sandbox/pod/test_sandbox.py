@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -533,6 +535,29 @@ def test_a_client_that_hangs_up_changes_nothing_for_others(lab: Lab) -> None:
             client.detach()
             assert (await output_of(box, container, "true"))[0] == 0
             assert len(list(Path(f"/proc/{box.pid}/fd").iterdir())) <= before + 1
+
+    bounded(test)
+
+
+def test_a_podmon_is_connected_to_with_the_last_fd(lab: Lab) -> None:
+    """What it tells of itself brings one; were another one needed then, nobody would hear it."""
+
+    async def test() -> None:
+        async with lab.box() as box:
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)
+            lowest = os.dup(0)
+            os.close(lowest)
+            for spare in range(1, 4):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, before[1]))
+                try:
+                    client = await asyncio.wait_for(Podmon.connect(lab.directory), 10)
+                except OSError as error:
+                    assert error.errno == errno.EMFILE, "not even the socket, rather than nothing for ever"
+                    continue
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+                assert client.pid in (box.pid, -1)
+                client.detach()
 
     bounded(test)
 

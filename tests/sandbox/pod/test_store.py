@@ -252,6 +252,7 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     "zeros": lambda path: path.write_bytes(b"\0" * 200),
     "other": lambda path: path.write_text("[]"),
     "strange": lambda path: path.write_text('{"containers":[{"name":"a","instance":{"is":"Elsewhere"}}]}'),
+    "deep": lambda path: path.write_bytes(b"[" * 100_000 + b"]" * 100_000),
     "latin": lambda path: path.write_bytes(b'{"uid":"\xe9"}'),
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -162,3 +164,17 @@ def test_what_is_to_be_whole_is_done_to_its_end_before_the_cancellation_passes()
         assert steps == ["done"]
 
     asyncio.run(scene())
+
+
+def test_threads_work_until_the_program_has_ended_and_not_only_its_main_thread() -> None:
+    script = """
+import asyncio, threading, concurrent.futures.thread
+from sandbox.pod.tasks import in_thread
+async def scene():
+    print(await in_thread(max, 1, 2), flush=True)
+    await in_thread(threading.main_thread().join)
+    print(await in_thread(max, 3, 4), flush=True)
+threading.Thread(target=lambda: asyncio.run(scene())).start()
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.stdout, ran.stderr) == ("2\n4\n", "")
