@@ -50,9 +50,9 @@ def cannot_open(version: int, bridge: str) -> str:
     if forwards_all(version) or sysctl.read(parameter(version, bridge)) is not None:
         return ""
     return (
-        "pods reach nothing outside by IPv6: the host does not forward it, and before Linux 6.17 that can only be "
-        "turned on for all interfaces: sysctl net.ipv6.conf.all.forwarding=1 (and accept_ra=2 on an interface that "
-        "gets its routes from a router)"
+        "pods reach nothing outside by IPv6, and nothing outside a pod by a port of the host: it does not forward, and "
+        "before Linux 6.17 that can only be turned on for all interfaces: sysctl net.ipv6.conf.all.forwarding=1 (and "
+        "accept_ra=2 on an interface that gets its routes from a router)"
     )
 
 
