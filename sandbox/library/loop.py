@@ -48,7 +48,7 @@ class Loop:
         try:
             task.begin()
             return task.result()
-        except BaseException:
+        except BaseException:  # an interrupt, or what the work itself raised: undo, then let it pass
             if not task.done():  # it is the waiting that was interrupted
                 task.cancel()
                 if task.succeeded() and undo is not None:

@@ -28,7 +28,8 @@ from sandbox.pod import codec, config, forks, wire
 from sandbox.pod.ground import PRIVATE, Sharing
 from sandbox.pod.paths import unlock
 from sandbox.pod.slices import Slices
-from sandbox.pod.store import remove_tree, write_file
+from sandbox.pod.store import write_file
+from sandbox.pod.trees import remove_tree
 
 _log = logging.getLogger("sandbox")
 

@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import stat
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sandbox.errors import SandboxError, shown
+from sandbox.errors import SandboxError
 from sandbox.pod import codec
+from sandbox.pod.trees import remove_unmounted
 
 # As local-path-provisioner makes it: any user of any container may write.  No other user of the host comes this far.
 DATA_MODE = 0o777
@@ -115,7 +115,7 @@ class ClaimFiles:
         _write_synced(self.path(key) / "claim.json", record)
 
     def take_away(self, key: Key) -> Path:
-        """End the claim; what is left of it, for `remove_tree`.  One that was removed by hand is fine."""
+        """End the claim; what is left of it, for `remove_unmounted`.  One that was removed by hand is fine."""
         path, left = self.path(key), self._directory / f"{_ENDED}{uuid.uuid4()}"
         with contextlib.suppress(FileNotFoundError):
             path.rename(left)
@@ -126,17 +126,9 @@ class ClaimFiles:
 
     def _discard(self, left: Path) -> None:
         try:
-            remove_tree(left)
+            remove_unmounted(left)
         except SandboxError as error:
             self._warn(f"what is left of a persistentvolumeclaim cannot be removed: {error}")
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory and all in it, but nothing that is mounted there.  Idempotent.  Raises SandboxError."""
-    command = ["rm", "-rf", "--one-file-system", "--", str(path)]
-    result = subprocess.run(command, check=False, capture_output=True, text=True)
-    if result.returncode:
-        raise SandboxError(shown(result.stderr.splitlines()[0]))
 
 
 def _directories(directory: Path) -> list[Path]:

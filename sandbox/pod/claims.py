@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from sandbox import manifest
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState
 from sandbox.model import AccessMode, PersistentVolumeClaim, Pod
-from sandbox.pod.claim_files import ClaimFiles, ClaimRecord, Key, remove_tree
+from sandbox.pod.claim_files import ClaimFiles, ClaimRecord, Key
+from sandbox.pod.trees import remove_unmounted
 from sandbox.status import ClaimPhase, ClaimStatus
 
 KIND = "persistentvolumeclaims"
@@ -184,7 +185,7 @@ class Claims:
 
     def _unmake(self, key: Key) -> None:
         del self._known[key]
-        remove_tree(self._files.take_away(key))
+        remove_unmounted(self._files.take_away(key))
 
     # ---- removing ----
 

@@ -29,12 +29,12 @@ from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.linux import privileges
 from sandbox.pod import codec, forks
-from sandbox.pod.claim_files import remove_tree
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
 from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path, unlock
 from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of, in_thread
+from sandbox.pod.trees import remove_unmounted
 
 IDLE = 30.0  # seconds without a pod after which an engine that nobody asked to stay ends
 LOCK_TRIES, LOCK_PAUSE = 100, 0.1  # for the lock of an engine that is just ending
@@ -162,7 +162,7 @@ class Server:
     async def _remove_claim(self, request: Mapping[str, Any]) -> None:
         left = self._engine.store.claims.remove(request["uid"])
         if left is not None:
-            await in_thread(remove_tree, left)  # as long as it takes: its owner waits for the space
+            await in_thread(remove_unmounted, left)  # as long as it takes: its owner waits for the space
 
     async def _stop(self, request: Mapping[str, Any]) -> None:
         if not request.get("now"):

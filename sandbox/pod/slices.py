@@ -118,7 +118,7 @@ class Slices:
             self.keep(uid, placement)
             if is_new or placement.qos is not QosClass.BEST_EFFORT:
                 self._weigh()
-        except BaseException:
+        except BaseException:  # undo, then let it pass
             self.remove(uid)
             raise
         return pod

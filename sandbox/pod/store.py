@@ -17,8 +17,6 @@ Every file is replaced whole.  The engine is the only writer, so nothing here ta
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +29,7 @@ from sandbox.pod.claims import Claims
 from sandbox.pod.paths import pod_log_directory
 from sandbox.pod.slices import Slices
 from sandbox.pod.state import PodRecord, PodState
+from sandbox.pod.trees import remove_tree
 
 
 def write_file(path: Path, data: str) -> None:
@@ -192,18 +191,6 @@ class Store:
 def _dump(value: Any) -> str:
     # ASCII alone: whatever a manifest says and whatever the locale is, it can be written.
     return json.dumps(codec.encode(value), separators=(",", ":"))
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory and all in it, however deep: a container decides how deep.  Raises SandboxError."""
-    try:
-        shutil.rmtree(path)
-    except (RecursionError, OSError):
-        # Python's goes as deep as its stack and its fds allow; rm(1) has no such end, and a better word for the rest.
-        command = ["rm", "-rf", "--one-file-system", "--", str(path)]
-        result = subprocess.run(command, check=False, capture_output=True, text=True)
-        if result.returncode:
-            raise SandboxError(result.stderr.splitlines()[0]) from None
 
 
 def is_uid(name: str) -> bool:

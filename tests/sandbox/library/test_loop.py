@@ -62,7 +62,7 @@ def test_an_interrupt_cancels_the_work_and_waits_until_it_is_undone(loop: Loop) 
             interrupt()
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
             steps.append("undone")
             raise
 

@@ -13,7 +13,8 @@ import pytest
 
 from sandbox.errors import SandboxError
 from sandbox.pod import claim_files as module
-from sandbox.pod.claim_files import ClaimFiles, ClaimRecord, remove_tree
+from sandbox.pod.claim_files import ClaimFiles, ClaimRecord
+from sandbox.pod.trees import remove_unmounted
 from tests.sandbox.pod.values import NOON, UID
 
 KEY = ("default", "data")
@@ -133,16 +134,16 @@ def test_what_an_engine_left_half_made_or_half_removed_is_removed_by_the_next(
 def test_taking_a_claim_away_leaves_its_neighbours(files: ClaimFiles, tmp_path: Path) -> None:
     files.make(KEY, RECORD)
     files.make(("default", "other"), RECORD)
-    remove_tree(files.take_away(KEY))
+    remove_unmounted(files.take_away(KEY))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["default"]
     assert [key for key, _ in files.load()] == [("default", "other")]
 
 
 def test_a_claim_that_was_removed_by_hand_can_be_taken_away(files: ClaimFiles) -> None:
     files.make(KEY, RECORD)
-    remove_tree(files.path(KEY))
+    remove_unmounted(files.path(KEY))
     assert not files.is_whole(KEY)
-    remove_tree(files.take_away(KEY))
+    remove_unmounted(files.take_away(KEY))
 
 
 # ---- somebody was there ----
@@ -216,8 +217,8 @@ def test_what_is_mounted_in_a_claim_is_not_removed_with_it(files: ClaimFiles) ->
     script = (
         "import sys, pathlib\n"
         "from sandbox.errors import SandboxError\n"
-        "from sandbox.pod.claim_files import remove_tree\n"
-        "try: remove_tree(pathlib.Path(sys.argv[1]))\n"
+        "from sandbox.pod.trees import remove_unmounted\n"
+        "try: remove_unmounted(pathlib.Path(sys.argv[1]))\n"
         "except SandboxError as error: print(error)\n"
     )
     command = 'mount -t tmpfs tmpfs "$1" && touch "$1/treasure" && "$2" -c "$3" "$4"; ls "$1"'
@@ -226,5 +227,5 @@ def test_what_is_mounted_in_a_claim_is_not_removed_with_it(files: ClaimFiles) ->
     error, treasure = result.stdout.splitlines()
     assert "mounted" in error
     assert treasure == "treasure"
-    remove_tree(left)
+    remove_unmounted(left)
     assert not left.exists()

@@ -11,8 +11,8 @@ import pytest
 from sandbox import manifest
 from sandbox.errors import AlreadyExists, NotFound, SandboxError, WrongState
 from sandbox.model import ClaimVolume, PersistentVolumeClaim, Pod, Volume
-from sandbox.pod.claim_files import remove_tree
 from sandbox.pod.claims import Asked, Claims
+from sandbox.pod.trees import remove_unmounted
 from sandbox.status import ClaimPhase
 
 UID = "0b7a2f34-9c1d-4e5f-8a6b-0123456789ab"
@@ -178,7 +178,7 @@ def test_a_claim_in_use_cannot_be_removed_and_says_by_whom(claims: Claims, tmp_p
     claims.release("2")
     left = claims.remove(UID)
     assert left is not None
-    remove_tree(left)
+    remove_unmounted(left)
     assert list(tmp_path.iterdir()) == []
     assert claims.remove(UID) is None, "who asks again is not told that it is gone"
     with pytest.raises(NotFound, match='persistentvolumeclaims "data" not found'):
@@ -218,7 +218,7 @@ def test_of_a_claim_for_one_pod_a_second_pod_waits_until_the_first_is_over(claim
 
 def test_a_volume_that_was_removed_by_hand_is_lost_and_not_made_anew(claims: Claims, tmp_path: Path) -> None:
     claims.create(asked())
-    remove_tree(claims.volume("default", "data"))
+    remove_unmounted(claims.volume("default", "data"))
     (status,) = claims.statuses()
     assert status.phase is ClaimPhase.LOST
     reason = f'persistentvolumeclaim "data" bound to non-existent persistentvolume "pvc-{UID}"'
@@ -227,7 +227,7 @@ def test_a_volume_that_was_removed_by_hand_is_lost_and_not_made_anew(claims: Cla
         claims.volume("default", "data")
     left = claims.remove(UID)
     assert left
-    remove_tree(left)
+    remove_unmounted(left)
     claims.create(asked(uid=OTHER))
     assert claims.take("1", pod()) is None
 

@@ -13,10 +13,8 @@ from sandbox.pod import codec, instances, lifecycle, report
 from sandbox.pod.lifecycle import HINDERED, Decision, Start, decide
 from sandbox.pod.state import ContainerState, Deletion, Hindrance, PodState, new_state
 from sandbox.status import Phase, Waiting
-from tests.sandbox.pod.test_worker import World, app, is_running, living, play, until, world
 from tests.sandbox.pod.values import NOON, a_pod, a_record, a_state, after, ended, running, waiting
-
-__all__ = ["world"]
+from tests.sandbox.pod.world import World, app, is_running, living, play, until
 
 REASON, MESSAGE, HINT = "CreateContainerConfigError", "it must not be root", "set runAsUser"
 

@@ -3,8 +3,8 @@ little memory."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,29 +12,24 @@ from cgroups import CgroupError, Cpu, Memory, Pids
 from sandbox.errors import WrongState
 from sandbox.linux import host
 from sandbox.pod.container import ContainerSpec
+from sandbox.pod.sandbox import PodSandbox
 from tests.sandbox.pod.test_sandbox import ENV, Lab, bounded, output_of
 
 pytestmark = pytest.mark.root
 
-ASK = "cat /proc/self/oom_score_adj; exec sleep 600"
+ASK = "cat /proc/self/oom_score_adj"
 
 
-def text(lab: Lab) -> list[str]:
+async def said(lab: Lab, box: PodSandbox, **options: Any) -> list[str]:
+    """The container's own place in the queue, as it tells it."""
+    await (await lab.run(box, ASK, **options)).wait()
     return [line for _, _, line in lab.log()]
-
-
-async def logged(lab: Lab, count: int) -> list[str]:
-    async with asyncio.timeout(60):
-        while not lab.logs.exists() or len(lines := text(lab)) < count:
-            await asyncio.sleep(0.01)
-    return lines
 
 
 def test_a_containers_place_in_the_queue_of_the_oom_killer_is_its_own(lab: Lab) -> None:
     async def test() -> None:
         async with lab.box() as box:
-            await lab.run(box, ASK, oom_score_adj=500)
-            assert await logged(lab, 1) == ["500"]
+            assert await said(lab, box, oom_score_adj=500) == ["500"]
 
     bounded(test)
 
@@ -42,10 +37,10 @@ def test_a_containers_place_in_the_queue_of_the_oom_killer_is_its_own(lab: Lab) 
 def test_where_none_is_asked_for_it_is_the_callers_not_podmons(lab: Lab) -> None:
     async def test() -> None:
         async with lab.box() as box:
-            container = await lab.run(box, ASK)
             own = str(host.own_oom_score_adj())
-            assert await logged(lab, 1) == [own]
-            assert await output_of(box, container, "cat", "/proc/self/oom_score_adj") == (0, f"{own}\n")
+            assert await said(lab, box) == [own]
+            sleeper = await lab.run(box, "exec sleep 600", "sleeper")
+            assert await output_of(box, sleeper, *ASK.split()) == (0, f"{own}\n")
 
     bounded(test)
 

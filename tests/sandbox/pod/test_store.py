@@ -19,7 +19,8 @@ from sandbox.errors import SandboxError
 from sandbox.pod import store as module
 from sandbox.pod.paths import make_root
 from sandbox.pod.state import Deletion, PodRecord, PodState
-from sandbox.pod.store import Store, is_uid, remove_tree, write_file
+from sandbox.pod.store import Store, is_uid, write_file
+from sandbox.pod.trees import remove_tree
 from tests.sandbox.pod.values import NOON, UID, a_manifest, a_record, a_state, ended, running
 
 OTHER = "1b7a2f34-9c1d-4e5f-8a6b-0123456789ab"

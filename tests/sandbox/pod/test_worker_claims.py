@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,20 +13,11 @@ from sandbox.pod.state import Deletion, PodState, new_state
 from sandbox.pod.worker import Worker
 from sandbox.status import Phase
 from tests.sandbox.pod.test_claims import asked
-from tests.sandbox.pod.test_worker import World, is_running, living, play, until
 from tests.sandbox.pod.values import NOON, UID, a_pod, a_record
+from tests.sandbox.pod.world import World, is_running, living, play, until
 
 NOT_FOUND = '0/1 nodes are available: persistentvolumeclaim "data" not found.'
 OTHER = "2b7a2f34-9c1d-4e5f-8a6b-0123456789ab"
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World(tmp_path)
-    monkeypatch.setattr(module.PodSandbox, "create", made.create)
-    monkeypatch.setattr(module.PodSandbox, "connect", made.connect)
-    monkeypatch.setattr(module.planning, "container_spec", lambda *_, **__: None)
-    return made
 
 
 def worker_of(world: World, policy: RestartPolicy = RestartPolicy.NEVER, state: PodState | None = None) -> Worker:
