@@ -179,23 +179,24 @@ class Worker:
                 memory=self._memory,
             ),
         )
-        state = self.state
+        try:
+            attached = await unless(self._ending, self._around.networks.attach(uid, self.pod, box))
+            # As it is by now: what was noted while that took its time, a deletion even, must not be lost.
+            self._book.write(self._with_network(self._with_sandbox(self.state), attached))
+        except BaseException:  # whatever it was, cancellation included: undo, then let it pass
+            await box.remove()
+            raise
+        self._have(box)
+
+    def _with_sandbox(self, state: PodState) -> PodState:
+        """The state with a sandbox, and with what is to be told of it."""
         if state.sandboxes:
             message = "Pod sandbox changed, it will be killed and re-created."
             state = state.with_event(now(), "SandboxChanged", message)
         else:
             for reason, message in planning.resource_warnings(self.pod, self._store.slices.why_not):
                 state = state.with_event(now(), reason, message, warning=True)
-        try:
-            attaching = self._around.networks.attach(uid, self.pod, box)
-            state = self._with_network(state, await unless(self._ending, attaching))
-            self._book.write(
-                replace(state, sandbox=True, sandboxes=state.sandboxes + 1, started_at=state.started_at or now())
-            )
-        except BaseException:  # whatever it was, cancellation included: undo, then let it pass
-            await box.remove()
-            raise
-        self._have(box)
+        return replace(state, sandbox=True, sandboxes=state.sandboxes + 1, started_at=state.started_at or now())
 
     def _have(self, box: PodSandbox) -> None:
         self._box = box

@@ -178,6 +178,27 @@ def test_a_sandbox_that_is_adopted_has_its_network_repaired(world: World) -> Non
     play(scene)
 
 
+def test_a_delete_that_comes_when_the_network_is_just_made_is_not_forgotten(world: World) -> None:
+    """However far that is by then: the pod is removed all the same."""
+    for turns in range(12):
+
+        async def scene(turns: int = turns) -> None:
+            worker = world.worker(new_state(("app",)))
+
+            async def delete() -> None:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                worker.delete(Deletion(NOON, 0), at_once=True)
+
+            world.networks.meanwhile = lambda: deletions.append(asyncio.create_task(delete()))
+            deletions: list[asyncio.Task[None]] = []
+            await worker.live()
+            assert worker.removed
+            await asyncio.gather(*deletions)
+
+        play(scene)
+
+
 def test_a_network_that_cannot_be_repaired_is_told_and_the_pod_goes_on(world: World) -> None:
     async def scene() -> None:
         worker = world.worker(replace(a_state(running("app")), sandbox=True, pod_ips=("10.0.0.1",)))

@@ -148,15 +148,19 @@ class FakeSlices:
 
 
 class FakeNetworks:
-    """Gives out addresses in order; `failures` are raised first."""
+    """Gives out addresses in order; `failures` are raised first, `meanwhile` is what happens until it is done."""
 
     def __init__(self) -> None:
         self.attached: list[str] = []
         self.detached: list[str] = []
         self.failures: list[SandboxError] = []
         self.answer = Attached(("10.0.0.2", "fd00::2"), (Note("changed"),))
+        self.meanwhile: Callable[[], object] = lambda: None
 
     async def attach(self, uid: str, pod: Pod, box: object) -> Attached:
+        self.meanwhile()
+        for _ in range(10):  # long enough for whoever heard of it to do what follows
+            await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop(0)
         self.attached.append(uid)
