@@ -66,7 +66,7 @@ def test_five_hundred_cycles_with_random_kills_leave_nothing(seedpod: Seedpod) -
     def cycle(number: int) -> None:
         with lock:
             kill_podmon, kill_engine = chance.random() < 0.2, chance.random() < 0.03
-            wait_for_it = chance.random() < 0.7
+            wait_for_it, at_once = chance.random() < 0.7, chance.random() < 0.9
         volumes = ({"name": "disk", "emptyDir": {}}, {"name": "memory", "emptyDir": {"medium": "Memory"}})
         mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("disk", "memory")]
         app = seedpod.shell("app", "echo > /disk/f; echo > /memory/f; sleep 1000", volumeMounts=mounts)
@@ -83,7 +83,7 @@ def test_five_hundred_cycles_with_random_kills_leave_nothing(seedpod: Seedpod) -
                 killer.kill_podmon(uid)
             if kill_engine:
                 killer.kill_engine()
-            client.delete_uid(uid, grace=0, force=True)
+            client.delete_uid(uid, grace=0, force=True, at_once=at_once)
             assert client.wait_removed(uid, TIMEOUT), f"{pod['metadata']['name']} was not removed"
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
