@@ -23,6 +23,9 @@ MAX_BYTES = 3 << 20  # what the API server takes in one request
 MAX_DEPTH = 100
 MAX_NODES = 100_000
 
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"  # since 0.2.6: from its scanner, at 1,000 levels
+
 _PARSER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it
 
 
@@ -135,6 +138,9 @@ def _events(text: str) -> Iterator[Any]:
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
     mark = error.problem_mark or error.context_mark
     where = _place(mark) if mark else Place(1, 1)
+    # The scanner may be that far ahead of the nodes, which are counted too.
+    if error.problem == _LIBYAML_TOO_DEEP:
+        return Unreadable(where, _TOO_DEEP)
     lines = _LINE_BREAK.split(text)
     if where.line <= len(lines) and lines[where.line - 1][where.column - 1 : where.column] == "\t":
         return Unreadable(where, "not valid YAML: a tab cannot indent: use spaces")
@@ -173,7 +179,7 @@ class _Budget:
         if self.spent > MAX_NODES:
             raise Unreadable(place, f"Too many: more than {MAX_NODES} values, aliases counted as often as used")
         if depth > MAX_DEPTH:
-            raise Unreadable(place, f"nested deeper than {MAX_DEPTH} levels")
+            raise Unreadable(place, _TOO_DEEP)
 
 
 class _Composer:

@@ -258,6 +258,17 @@ def test_a_nesting_of_a_hundred_levels_is_read() -> None:
     assert read("[" * 101 + "]" * 101)[1] == ["1:101: nested deeper than 100 levels"]
 
 
+def test_a_nesting_that_the_parser_refuses_itself_is_told_as_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libyaml looks ahead for the end of a possible key, and since 0.2.6 has a limit of its own on the way."""
+
+    def refuse(_text: str, Loader: type) -> None:
+        mark = yaml.Mark("<text>", 1000, 0, 1000, None, None)
+        raise yaml.scanner.ScannerError("while increasing flow level", mark, "exceeded maximum nesting depth", mark)
+
+    monkeypatch.setattr(yaml, "parse", refuse)
+    assert read("[")[1] == ["1:1001: nested deeper than 100 levels"]
+
+
 # ---- whatever the text ----
 
 
