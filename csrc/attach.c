@@ -270,8 +270,7 @@ void open_output(struct output *output, struct log *log, const char *tag, int fd
 		.terminal = terminal,
 		.stream = { .log = log, .tag = tag },
 	};
-	if (fd >= 0 && watch(&output->source, EPOLLIN))
-		close_source(&output->source);
+	watch(&output->source, EPOLLIN);
 }
 
 /* --- inputs ----------------------------------------------------------------------------------------------- */

@@ -47,6 +47,7 @@ struct task {
 	struct task *next;
 	struct connection *owner;	/* NULL: the pod's */
 	uint32_t id, come;
+	uint32_t gate, told_gate;	/* the highest that is open, and that the child has been told is */
 	pid_t pid;
 	int pidfd;
 	struct outcome *outcome;	/* shared with the child; NULL once it has been looked at */
@@ -66,6 +67,7 @@ struct task {
 };
 
 static struct task *tasks;
+static struct source *due;	/* what the kernel had no memory to watch, to be tried again */
 static int loop_fd, self_fd, records_fd = -1;
 static bool set_up;
 
@@ -97,17 +99,44 @@ void *must(void *memory)
 	return memory;
 }
 
+static void no_longer_due(struct source *source)
+{
+	struct source **at = &due;
+
+	while (*at && *at != source)
+		at = &(*at)->next_due;
+	if (*at)
+		*at = source->next_due;
+}
+
 int watch(struct source *source, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = source };
 	int err = epoll_ctl(loop_fd, source->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, source->fd, &event);
 
 	source->watched |= !err;
+	no_longer_due(source);
+	if (err) {
+		source->wanted = events;
+		source->next_due = due;
+		due = source;
+	}
 	return err;
+}
+
+static void watch_due(void)
+{
+	struct source *source = due, *next;
+
+	for (due = NULL; source; source = next) {
+		next = source->next_due;
+		watch(source, source->wanted);
+	}
 }
 
 void unwatch(struct source *source)
 {
+	no_longer_due(source);
 	if (source->watched)
 		epoll_ctl(loop_fd, EPOLL_CTL_DEL, source->fd, NULL);
 	source->watched = false;
@@ -291,6 +320,24 @@ static void end_task(struct task *task, struct sp_message end)
 
 static void on_report(struct source *source, uint32_t events);
 
+/* Tell the child how far it may go.  Where there is no room or memory for that now, `due_in` comes to it again; a child
+ * that has ended meanwhile is no error, its end is on its way. */
+static void tell_gate(struct task *task)
+{
+	if (task->source.fd < 0 || task->told_gate >= task->gate)
+		return;
+	if (send(task->source.fd, &task->gate, sizeof task->gate, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ||
+	    (errno != EAGAIN && !sys_again()))
+		task->told_gate = task->gate;
+}
+
+static void open_gate(struct task *task, uint32_t gate)
+{
+	if (gate > task->gate)
+		task->gate = gate;
+	tell_gate(task);
+}
+
 /* The child's socket closed: it went through execve, or it is dead. */
 static void on_closed(struct task *task)
 {
@@ -312,13 +359,11 @@ static void on_closed(struct task *task)
  * been reaped as nobody's, and its number may be another's. */
 static void on_joined(struct task *task, const struct report *report, int pidfd)
 {
-	const uint32_t gate = GATE_JOINED;
-
 	task->pid = report->pid;	/* what dies under the old number from here on is the stage before */
 	if (task->pidfd >= 0)
 		close(task->pidfd);
 	task->pidfd = pidfd;
-	(void)!send(task->source.fd, &gate, sizeof gate, MSG_DONTWAIT | MSG_NOSIGNAL);
+	open_gate(task, GATE_JOINED);
 	come_to(task, SPAWNED);
 	if (syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) && errno == ESRCH) {
 		task->pid = 0;
@@ -332,19 +377,32 @@ static void end_lost(struct task *task)
 			       .type = SP_EXITED, .signal = SIGKILL, .finished_ns = clock_ns() });
 }
 
+/* The child cannot become what it was to be, as we have no fd left for what it sent or for a copy of that.  Which op it
+ * is in it does not say; its end tells the rest. */
+static void fail_for_fds(struct task *task)
+{
+	task->end = (struct sp_message){ .type = SP_FAILED, .op = SP_MAX_OPS, .call = SP_CALL_FCNTL, .err = EMFILE };
+	syscall(SYS_pidfd_send_signal, task->pidfd, SIGKILL, NULL, 0);
+}
+
 /* That of an exec is its client's, that of a container is ours.  Input goes through a copy, as epoll watches an fd once. */
 static void on_terminal(struct task *task, int master)
 {
 	struct sp_message message = { .type = SP_TERMINAL, .scope = SP_OF_CONNECTION, .id = task->id };
+	int copy = task->stdin_open ? fcntl(master, F_DUPFD_CLOEXEC, 0) : -1;
 
-	if (task->owner) {
-		tell(task->owner, &message, master);
-	} else if (!task->terminal) {
-		task->terminal = task->carried = true;
-		open_output(&task->out, task->log, "stdout", fcntl(master, F_DUPFD_CLOEXEC, 0), true);
-		if (task->stdin_open)
-			open_input(&task->in, fcntl(master, F_DUPFD_CLOEXEC, 0), task->stdin_once);
+	if (task->owner || task->terminal || (task->stdin_open && copy < 0)) {
+		if (task->owner)
+			tell(task->owner, &message, master);
+		else if (!task->terminal)
+			fail_for_fds(task);
+		close(master);
+		return;
 	}
+	task->terminal = task->carried = true;
+	open_output(&task->out, task->log, "stdout", master, true);
+	if (copy >= 0)
+		open_input(&task->in, copy, task->stdin_once);
 }
 
 /* One report of a child; false when there is none (yet, or any more). */
@@ -364,16 +422,14 @@ static bool take_report(struct task *task)
 		on_closed(task);
 		return false;
 	}
-	if (report.type == REPORT_JOINED && count) {
-		on_joined(task, &report, fd);
-		return true;
-	}
 	if (report.type == REPORT_AT_GATE)
 		come_to(task, report.gate == SP_GATE_PREPARE ? AT_PREPARE : AT_START);
-	else if (report.type == REPORT_TERMINAL && count)
+	else if (!count)
+		fail_for_fds(task);
+	else if (report.type == REPORT_JOINED)
+		on_joined(task, &report, fd);
+	else
 		on_terminal(task, fd);
-	if (count)
-		close(fd);
 	return true;
 }
 
@@ -446,12 +502,12 @@ static void on_child(struct source *source, uint32_t events)
 
 	(void)events;
 	(void)!read(source->fd, &info, sizeof info);	/* one may stand for many */
-	while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
+	while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0 || (pid < 0 && errno == EINTR)) {
 		struct task *task = tasks;
 
 		while (task && task->pid != pid)
 			task = task->next;
-		if (task)
+		if (task && pid > 0)
 			on_end(task, pid, status, &usage);
 	}
 }
@@ -508,7 +564,11 @@ static const struct sp_spec *map_spec(const struct request *request, int *err)
 		*err = -EPERM;
 		return NULL;
 	}
-	if (fstat(request->fds[0], &st) || st.st_size <= 0 || st.st_size > SP_MAX_SPEC)
+	if (fstat(request->fds[0], &st)) {
+		*err = -errno;
+		return NULL;
+	}
+	if (st.st_size <= 0 || st.st_size > SP_MAX_SPEC)
 		return NULL;
 	spec = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, request->fds[0], 0);
 	if (spec == MAP_FAILED) {
@@ -566,10 +626,11 @@ static void on_setup(const struct request *request)
 		tell(request->from, &failed, -1);
 	} else {
 		records_fd = spec_fd(request, walk.spec->records);
+		err = walk.spec->records != SP_NO_FD && records_fd < 0 ? -errno : 0;
 		set_up = walk.spec->listener != SP_NO_FD || walk.spec->records != SP_NO_FD;
 		request->from->bound = walk.spec->bound;
 		set_stall(walk.spec->stall_ms);
-		err = start_listening(request, walk.spec);
+		err = err ? err : start_listening(request, walk.spec);
 		if (err)
 			refuse(request, err);
 		else
@@ -598,21 +659,38 @@ static pid_t clone_child(const struct sp_spec *spec, int cgroup, int *pidfd)
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 
-/* What the child reads and writes, as far as that is ours to carry; of a terminal it comes when the child has made it. */
-static void prepare_streams(const struct request *request, const struct sp_spec *spec, struct task *task)
+/* As spec_fd, which a limit of fds can have fail.  0 or -errno. */
+static int take_fd(const struct request *request, int32_t index, int *fd)
 {
-	if (spec->log_dir != SP_NO_FD)
-		task->log = must(log_open(spec_fd(request, spec->log_dir), spec_string(spec, spec->log_name),
-					  spec->log_size, spec->log_files));
-	if (spec->log_stdout != SP_NO_FD)
-		open_output(&task->out, task->log, "stdout", spec_fd(request, spec->log_stdout), false);
-	if (spec->log_stderr != SP_NO_FD)
-		open_output(&task->err, task->log, "stderr", spec_fd(request, spec->log_stderr), false);
-	if (spec->stdin_pipe != SP_NO_FD)
-		open_input(&task->in, spec_fd(request, spec->stdin_pipe), spec->stdin_once);
+	*fd = spec_fd(request, index);
+	return index != SP_NO_FD && *fd < 0 ? -errno : 0;
+}
+
+/* What the child reads and writes, as far as that is ours to carry; of a terminal it comes when the child has made it.
+ * Before the child is there, as a container whose output is nobody's is not to run.  0 or -errno. */
+static int prepare_streams(const struct request *request, const struct sp_spec *spec, struct task *task)
+{
+	int dir, out, err, in, failed = take_fd(request, spec->log_dir, &dir);
+
+	if (failed)
+		return failed;
+	if (dir >= 0)
+		task->log = must(log_open(dir, spec_string(spec, spec->log_name), spec->log_size, spec->log_files));
+	failed = take_fd(request, spec->log_stdout, &out);
+	if (out >= 0)
+		open_output(&task->out, task->log, "stdout", out, false);
+	failed = failed ? failed : take_fd(request, spec->log_stderr, &err);
+	if (!failed && err >= 0)
+		open_output(&task->err, task->log, "stderr", err, false);
+	failed = failed ? failed : take_fd(request, spec->stdin_pipe, &in);
+	if (failed)
+		return failed;
+	if (in >= 0)
+		open_input(&task->in, in, spec->stdin_once);
 	task->carried = spec->log_stdout != SP_NO_FD || spec->log_stderr != SP_NO_FD;
 	task->stdin_open = spec->stdin_open;
 	task->stdin_once = spec->stdin_once;
+	return 0;
 }
 
 /* The fd of the cgroup that the child is to be born in; -1: podmon's own, -ESRCH. */
@@ -625,38 +703,44 @@ static int cgroup_of(const struct request *request, const struct sp_spec *spec)
 	return other && !(other->come & ENDED) && other->cgroup >= 0 ? other->cgroup : -ESRCH;
 }
 
-static int spawn(const struct request *request, const struct sp_spec *spec, struct task *task)
+/* 0, or -errno with *call telling what failed; then a child that was made ends at its first gate or report. */
+static int spawn(const struct request *request, const struct sp_spec *spec, struct task *task, enum sp_call *call)
 {
 	struct walk walk = { .spec = spec, .fds = request->fds + 1, .root = -1 };
-	int sync[2], cgroup = cgroup_of(request, spec);
+	int sync[2], err, cgroup = cgroup_of(request, spec);
 
 	if (spec->cgroup_of)	/* any other cgroup is fresh */
 		task->oom_kills = oom_kills(cgroup);
+	*call = SP_CALL_FCNTL;
+	task->cgroup = cgroup < 0 ? -1 : fcntl(cgroup, F_DUPFD_CLOEXEC, 0);
+	err = cgroup >= 0 && task->cgroup < 0 ? -errno : prepare_streams(request, spec, task);
+	if (err)
+		return err;
+	*call = SP_CALL_MMAP;
 	task->outcome = mmap(NULL, sizeof *task->outcome, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (task->outcome == MAP_FAILED) {
 		task->outcome = NULL;
 		return -errno;
 	}
+	*call = SP_CALL_SOCKETPAIR;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync))
 		return -errno;
+	if (spec->record_name)
+		task->record = must(strdup(spec_string(spec, spec->record_name)));
+	task->vital = spec->vital;
 	walk.outcome = task->outcome;
 	walk.sync = sync[1];
+	*call = SP_CALL_CLONE3;
 	task->pid = clone_child(spec, cgroup, &task->pidfd);
 	if (!task->pid)
 		child_main(&walk);
 	close(sync[1]);
 	task->source = (struct source){ .fd = sync[0], .ready = on_report };
-	if (task->pid < 0 || watch(&task->source, EPOLLIN)) {
-		int err = task->pid < 0 ? (int)task->pid : -errno;
-
-		close_source(&task->source);	/* a child that was made ends at its first gate or report */
-		return err;
-	}
-	if (spec->record_name)
-		task->record = must(strdup(spec_string(spec, spec->record_name)));
-	task->cgroup = cgroup < 0 ? -1 : fcntl(cgroup, F_DUPFD_CLOEXEC, 0);
-	task->vital = spec->vital;
-	prepare_streams(request, spec, task);
+	if (task->pid < 0)
+		return (int)task->pid;
+	*call = SP_CALL_EPOLL_CTL;
+	if (watch(&task->source, EPOLLIN))
+		return -errno;
 	come_to(task, SPAWNED);
 	return 0;
 }
@@ -665,6 +749,7 @@ static void on_spawn(const struct request *request)
 {
 	bool of_pod = request->message.scope == SP_OF_POD;
 	struct connection *owner = of_pod ? NULL : request->from;
+	enum sp_call call = SP_CALL_NONE;
 	const struct sp_spec *spec;
 	struct task *task;
 	int err;
@@ -684,10 +769,10 @@ static void on_spawn(const struct request *request)
 		return;
 	}
 	task = new_task(owner, request->message.id);
-	err = spec->clone_flags & ~CHILD_NAMESPACES ? -EINVAL : spawn(request, spec, task);
+	err = spec->clone_flags & ~CHILD_NAMESPACES ? -EINVAL : spawn(request, spec, task, &call);
 	if (err)
 		end_task(task, (struct sp_message){
-				       .type = SP_FAILED, .op = spec->nops, .call = SP_CALL_CLONE3, .err = -err });
+				       .type = SP_FAILED, .op = spec->nops, .call = call, .err = -err });
 	unmap_spec(spec);
 }
 
@@ -699,11 +784,9 @@ static struct task *task_of(const struct request *request)
 static void on_open_gate(const struct request *request)
 {
 	struct task *task = task_of(request);
-	uint32_t gate = request->message.gate;
 
-	/* A child that has ended meanwhile is no error: its end is on its way. */
-	if (task && task->source.fd >= 0 && gate < SP_GATE_COUNT)
-		(void)!send(task->source.fd, &gate, sizeof gate, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (task && request->message.gate < SP_GATE_COUNT)
+		open_gate(task, request->message.gate);
 }
 
 static void on_subscribe(const struct request *request)
@@ -876,13 +959,32 @@ static void prepare(void)
 		_exit(EXIT_NO_LOOP);
 }
 
+/* Is something to be tried again that took more memory than the kernel had? */
+static bool is_short(void)
+{
+	const struct task *task = tasks;
+
+	while (task && (task->source.fd < 0 || task->told_gate >= task->gate))
+		task = task->next;
+	return due || task;
+}
+
+static void try_again(void)
+{
+	watch_due();
+	for (struct task *task = tasks; task; task = task->next)
+		tell_gate(task);
+}
+
 /* Until when to wait for an event: somebody may have to be told again, or dropped. */
 static int due_in(void)
 {
 	uint64_t now = now_ms();
-	int stall = stalls_in(now), again = retry_in(now);
+	int stall = stalls_in(now), again = retry_in(now), least = stall;
 
-	return stall < 0 || (again >= 0 && again < stall) ? again : stall;
+	if (stall < 0 || (again >= 0 && again < stall))
+		least = again;
+	return is_short() && (least < 0 || least > RETRY_MS) ? RETRY_MS : least;
 }
 
 int main(void)
@@ -898,8 +1000,8 @@ int main(void)
 			struct source *source = event.data.ptr;
 
 			source->ready(source, event.events);
-			accept_again(source);	/* which may be freed by now, and is compared only */
 		}
+		try_again();
 		retry(now_ms());
 		drop_stalled(now_ms());
 		bury_the_dead();
