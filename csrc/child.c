@@ -46,6 +46,12 @@ static _Noreturn void leave(int code)
 	__builtin_trap();
 }
 
+static _Noreturn void give_up(const struct walk *walk, int err)
+{
+	*walk->outcome = (struct outcome){ .failed = true, .op = walk->op, .call = walk->call, .err = -err };
+	leave(127);
+}
+
 static int or_errno(long result)
 {
 	return result < 0 ? -errno : (int)result;
@@ -676,7 +682,9 @@ static int op_fork(struct walk *walk, const struct sp_op *op)
 	}
 	report.pid = pid;
 	err = report_fd(walk, &report, pidfd);
-	leave(err < 0 ? 127 : 0);
+	if (err >= 0)
+		leave(0);
+	give_up(walk, err);
 }
 
 /* `count` strings that follow each other as the NULL-ended vector that execve takes. */
@@ -1013,6 +1021,5 @@ _Noreturn void child_main(struct walk *walk)
 		walk->call = SP_CALL_EXECVE;
 		err = -ENOEXEC;
 	}
-	*walk->outcome = (struct outcome){ .failed = true, .op = walk->op, .call = walk->call, .err = -err };
-	leave(127);
+	give_up(walk, err);
 }

@@ -341,14 +341,14 @@ static void open_gate(struct task *task, uint32_t gate)
 /* The child's socket closed: it went through execve, or it is dead. */
 static void on_closed(struct task *task)
 {
-	const struct outcome *outcome = task->outcome;
+	const struct outcome outcome = *task->outcome;	/* before a sibling that waits still sees the socket close */
 
 	close_source(&task->source);
-	task->exec_tried = outcome->tried;
-	if (outcome->failed)
-		task->end = (struct sp_message){
-			.type = SP_FAILED, .op = outcome->op, .call = outcome->call, .err = outcome->err };
 	drop_outcome(task);
+	task->exec_tried = outcome.tried;
+	if (outcome.failed)
+		task->end = (struct sp_message){
+			.type = SP_FAILED, .op = outcome.op, .call = outcome.call, .err = outcome.err };
 	if (!task->exec_tried || task->end.type)
 		return;
 	task->started_ns = clock_ns();

@@ -75,6 +75,21 @@ class Tracer:
         return [line for line in self._text.splitlines() if line.endswith("(INJECTED)")]
 
     @property
+    def children(self) -> dict[int, Counter[str]]:
+        """The calls of each process but the first, up to its execve."""
+        made: dict[int, Counter[str]] = {}
+        first, ready = 0, set()
+        for line in self._text.splitlines():
+            if found := _CALL.match(line):
+                pid, call = int(line.split()[0]), found[1]
+                first = first or pid
+                if pid != first and pid not in ready:
+                    made.setdefault(pid, Counter())[call] += 1
+                if call == "execve":
+                    ready.add(pid)
+        return made
+
+    @property
     def ends(self) -> dict[int, str]:
         """How the processes that were followed ended: an exit code, or a signal's name."""
         return {int(found[1]): found[2] for line in self._text.splitlines() if (found := _END.match(line))}

@@ -17,13 +17,17 @@ from typing import Any, TypeVar
 import pytest
 
 from cgroups import CgroupError
-from sandbox.errors import SandboxError, SpawnError
+from sandbox.errors import KernelError, SandboxError, SpawnError
 from sandbox.linux import native
+from sandbox.linux.ops import Seccomp
 from sandbox.pod.container import ContainerSpec
 from sandbox.pod.podmon import Podmon, Stage, readable
+from sandbox.pod.privileges import Privileges
 from sandbox.pod.sandbox import RECORDS, PodSandbox
 from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.streams import LogTarget
+from sandbox.status import ExitStatus
+from tests import bpf
 from tests.sandbox.pod.test_sandbox import ENV, Lab, output_of
 from tests.strace import Fault, Tracer
 
@@ -33,6 +37,7 @@ WORD = "word"
 SCRIPT = f"i=0; while [ $i -lt {len(LINES)} ]; do echo line $i; i=$((i+1)); done; read word; echo got $word; exit 7"
 LOG = re.compile(r"(\d{4}-)?\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z stdout F (.*)")  # whole, or begun 5 bytes later
 KILLED = 128 + signal.SIGKILL
+NOBODY = Privileges(1000, 1000, (5,), filter=Seccomp(bpf.forbid("kill"), "a filter"))
 
 Result = TypeVar("Result")
 Trace = Callable[[int], Tracer]
@@ -56,6 +61,8 @@ class Life:
     read: SandboxContainer | None = None
     tracer: Tracer | None = None
     first_pids: dict[str, int] = field(default_factory=dict)
+    exits: dict[str, ExitStatus] = field(default_factory=dict)
+    went_on: bool = False  # podmon did as it was asked once the fault was over
 
     async def attempt(self, step: str, work: Awaitable[Result]) -> Result | None:
         """Do it, or note why it could not be done."""
@@ -83,7 +90,7 @@ class Life:
 
     async def _live_in(self, box: PodSandbox) -> None:
         self.read = await self._run(box, "reader", SCRIPT, stdin=True)
-        sleeper = await self._run(box, "sleeper", "exec sleep 600", tty=True)
+        sleeper = await self._run(box, "sleeper", "exec sleep 600", tty=True, privileges=NOBODY)
         if self.read:
             await self._use(box, self.read)
         if sleeper:
@@ -146,6 +153,7 @@ class Life:
             return
         if not self.follows_children:  # or it is the program that met the fault
             assert container.exit.code == code, (container.name, container.exit)
+        self.exits[container.name] = container.exit
         record = self.lab.directory / RECORDS / container.id
         if record.exists():
             told = dict(line.split() for line in record.read_text().splitlines())
@@ -154,7 +162,8 @@ class Life:
     async def _forget_all(self, box: PodSandbox) -> None:
         for child in [*box._podmon.children.values()]:
             await child.ended()
-            if box.alive:
+            refused = isinstance(child.failure, KernelError) and not isinstance(child.failure, SpawnError)
+            if box.alive and not refused:  # of what it refused podmon knows nothing
                 await self.attempt("forget", box._podmon.forget(child))
 
     async def _go_on(self, box: PodSandbox) -> None:
@@ -165,6 +174,7 @@ class Life:
             late = await self._run(box, "later", "exit 3")
         if late:
             await self._ends(late, 3)
+            self.went_on = late.exit is not None and late.exit.code == 3
         await self._forget_all(box)
 
 
@@ -234,9 +244,11 @@ def lived(
 def check_errors(life: Life, fault: Fault) -> None:
     """Every error names its step and the errno of the fault."""
     for step, error in life.errors:
-        assert str(error), step
-        if isinstance(error, SpawnError):
-            assert error.step and error.errno == getattr(errno, fault.end.removeprefix("error=")), (step, error)
+        assert isinstance(error, SandboxError), (fault, step, error)
+        if isinstance(error, KernelError):
+            name = fault.end.removeprefix("error=")
+            assert error.step and error.errno == getattr(errno, name), (fault, step, error)
+            assert f"({name})" in str(error)
 
 
 def logged(lab: Lab) -> list[str]:
