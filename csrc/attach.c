@@ -380,8 +380,10 @@ static int add_feed(struct input *input, int fd)
 		return -ENOMEM;
 	*feed = (struct feed){ .source = { .fd = fd, .ready = on_feed }, .to = input, .next = feeds };
 	feeds = feed;
-	if (input->source.fd < 0 || (!input->used && watch(&feed->source, EPOLLIN)))
+	if (input->source.fd < 0)
 		drop_feed(feed);	/* nobody reads it any more: the client sees its socket close */
+	else if (!input->used)
+		watch(&feed->source, EPOLLIN);
 	return 0;
 }
 

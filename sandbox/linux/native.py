@@ -155,6 +155,14 @@ def pump(source: int, sink: int, *, stop: int, drain: bool) -> bool:
     return bool(result == lib.SP_PUMPED_ALL)
 
 
+def pipe() -> tuple[int, int]:
+    """A pipe, close-on-exec: the ends to read and to write."""
+    try:
+        return os.pipe2(os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError(error.errno or 0, step="make a pipe") from None
+
+
 def resize(terminal: int, rows: int, columns: int) -> None:
     """Set the size of the terminal behind its master; its foreground processes get SIGWINCH."""
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

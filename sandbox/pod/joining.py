@@ -227,13 +227,9 @@ def attach(directory: Path, number: int, *, stdin: int | None, stdout: int, stde
         return Attachment(client, relay, number)
 
 
-def _does_not_run() -> WrongState:
-    return WrongState("the container does not run", current="not running", wanted="running")
-
-
 def _not_attached(number: int) -> SandboxError:
     if number == errno.ESRCH:
-        return _does_not_run()
+        return wire.does_not_run()
     if number == errno.ENXIO:
         return SandboxError("the container's stdin is not open", hint="set stdin: true in the container's manifest")
     if number == errno.EOPNOTSUPP:
@@ -262,7 +258,7 @@ def _pidfd_of(directory: Path, number: int) -> int:
         if "SPAWNED" not in heard and "FAILED" not in heard:
             raise NotFound("container", str(number))
         if "RUNNING" not in heard or "EXITED" in heard or not heard["SPAWNED"]:
-            raise _does_not_run()
+            raise wire.does_not_run()
         return heard["SPAWNED"].pop()
     finally:
         client.close()
@@ -308,7 +304,7 @@ def _joined(client: _Client, listed: Sequence[ops.Op]) -> tuple[int, int | None]
                 case "FAILED":
                     raise ops.failure(listed, index=message.op, call=message.call, number=message.err)
                 case "REFUSED" if message.err == errno.ESRCH:  # it has ended since we looked
-                    raise _does_not_run()
+                    raise wire.does_not_run()
                 case "REFUSED":
                     raise wire.refused(message.err)
                 case "EXITED":

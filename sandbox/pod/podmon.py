@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sandbox.errors import SandboxError, WrongState
+from sandbox.errors import KernelError, SandboxError, WrongState
 from sandbox.linux import native, ops
 from sandbox.linux.ops import Op
 from sandbox.pod import forks, wire
@@ -67,7 +67,13 @@ class Podmon:
         except SandboxError:
             ours.close()
             raise
-        return cls(ours, launched)
+        try:
+            return cls(ours, launched)
+        except OSError as error:  # the loop cannot watch it
+            _end_unheard(launched.pidfd)
+            forks.release(ours.fileno())
+            ours.close()
+            raise KernelError(error.errno or 0, step="watch podmon") from None
 
     @classmethod
     async def connect(cls, directory: Path) -> Podmon:
@@ -75,7 +81,13 @@ class Podmon:
 
         Raises NotFound where no podmon is there any more.
         """
-        podmon = cls(wire.connected(directory))
+        control = wire.connected(directory)
+        try:
+            podmon = cls(control)
+        except OSError as error:  # the loop cannot watch it
+            forks.release(control.fileno())
+            control.close()
+            raise KernelError(error.errno or 0, step="watch podmon", filename=str(directory)) from None
         try:
             await podmon.subscribe()
         except BaseException:  # undo, then let it pass
@@ -359,6 +371,13 @@ class Podmon:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(wire.podmon_ended())
+
+
+def _end_unheard(pidfd: int) -> None:
+    """Kill a podmon to which nothing was said yet, reap it, and close its pidfd."""
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED | native.WALL)
+    os.close(pidfd)
 
 
 async def readable(fd: int) -> None:

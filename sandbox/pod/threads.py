@@ -5,11 +5,14 @@ Light to import: `exec` has some, and no asyncio.
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from sandbox.errors import KernelError
 
 
 @contextmanager
@@ -26,8 +29,12 @@ def quiet() -> Iterator[None]:
 
 
 def start(work: Callable[[], Any], name: str) -> threading.Thread:
-    """A quiet thread that does this, started; a daemon."""
+    """A quiet thread that does this, started; a daemon.  Raises KernelError."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     with quiet():
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # all that Python says of a clone that failed
+            hint = "a limit on processes is reached (ulimit -u, pids.max, kernel.pid_max)"
+            raise KernelError(errno.EAGAIN, step="start a thread", hint=hint) from None
     return thread

@@ -40,9 +40,9 @@ def bound_listener(directory: Path) -> socket.socket:
             listener.bind(path)
             listener.setblocking(False)  # a client may be gone again before podmon comes to accept it
             Path(path).chmod(0o600)
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise KernelError(error.errno or 0, step="make podmon's socket", filename=str(directory / SOCKET)) from None
     return listener
 
 
@@ -64,6 +64,11 @@ def connected(directory: Path) -> socket.socket:
 def podmon_ended() -> WrongState:
     """The error of whatever was asked of a podmon that is no more."""
     return WrongState("the pod's podmon has ended", current="gone", wanted="running")
+
+
+def does_not_run() -> WrongState:
+    """The error for whoever would join a container that has ended."""
+    return WrongState("the container does not run", current="not running", wanted="running")
 
 
 def podmon_silent() -> KernelError:
