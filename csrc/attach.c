@@ -155,8 +155,10 @@ static int add_sink(struct output *output, int fd, bool patient)
 		.source = { .fd = fd, .ready = on_sink }, .from = output, .patient = patient, .next = sinks };
 	sinks = sink;
 	if (watch(&sink->source, 0)) {
+		int err = -errno;
+
 		drop_sink(sink);
-		return -ENOMEM;
+		return err;
 	}
 	if (output->source.fd < 0)
 		drop_sink(sink);	/* it has ended already, and so has what the client will read */

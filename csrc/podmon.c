@@ -894,6 +894,7 @@ void on_request(struct connection *connection)
 	ssize_t got;
 	bool cut;
 
+	request.message = (struct sp_message){ 0 };	/* an older client sends less of it */
 	got = sys_receive(connection->source.fd, &request.message, sizeof request.message, request.fds, SP_MAX_FDS + 1,
 			  &request.nfds, &cut);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
@@ -905,7 +906,7 @@ void on_request(struct connection *connection)
 	request.from = connection;
 	if (cut)	/* there is room for all fds that a spec may have, so it is our limit of fds */
 		refuse(&request, -EMFILE);
-	else if (got != sizeof request.message) {
+	else if (got < SP_MESSAGE_OLDEST || got > (ssize_t)sizeof request.message) {
 		request.message = (struct sp_message){ 0 };	/* nothing in it can be trusted to be what it says */
 		refuse(&request, -EBADMSG);
 	} else if (request.message.type >= sizeof requests / sizeof *requests || !requests[request.message.type])

@@ -3,6 +3,11 @@
  * ffi.cdef(), so every number and name is typed once.  cffi refuses guards, includes, attributes and asserts:
  * they live in the .c files.  A change to anything that crosses a socket raises SP_PROTOCOL.
  *
+ * A podmon outlives the engine that started it, so a newer engine finds older ones, down to SP_PROTOCOL_OLDEST, and speaks
+ * to each in its own protocol.  That works because what is here only grows: members are added at the end of enums and of
+ * struct sp_message, and 0 in a new one is what podmon did before; struct sp_spec and struct sp_op stay as they are but
+ * for `reserved`.  See docs/decisions/0015-upgrade.md.
+ *
  * podmon takes requests over SOCK_SEQPACKET connections: one that it is born with, and any that root opens to its
  * listener afterwards.  How a container comes to life:
  *
@@ -48,7 +53,9 @@
  */
 
 #define SP_MAGIC 0x73706f64
-#define SP_PROTOCOL 5
+#define SP_PROTOCOL 6
+#define SP_PROTOCOL_OLDEST 5	/* that an engine speaks still */
+#define SP_MESSAGE_OLDEST 104	/* bytes of its struct sp_message */
 #define SP_MAX_FDS 240
 #define SP_MAX_SPEC 8388608
 #define SP_MAX_OPS 4096

@@ -42,6 +42,7 @@ class Podmon:
         control.setblocking(False)
         forks.guard(control.fileno())
         self._pid = launched.pid if launched else -1
+        self.protocol = native.PROTOCOL  # until it says which is its own
         self.children: dict[int, Child] = {}  # of the pod, by number
         self.pidfd = launched.pidfd if launched else -1
         self._control = control
@@ -79,7 +80,7 @@ class Podmon:
     async def connect(cls, directory: Path) -> Podmon:
         """Connect to the podmon of the pod in `directory` and learn all that it knows.
 
-        Raises NotFound where no podmon is there any more.
+        Raises NotFound where no podmon is there any more, Unsupported where we do not speak its protocol.
         """
         control = wire.connected(directory)
         try:
@@ -126,13 +127,13 @@ class Podmon:
         """Start a child of the pod; `options` are those of ops.encode.  It comes to its first gate by itself."""
         child = Child(self.next_number, native.SCOPE["OF_POD"], self._ask_signal, listed)
         self._know(child)
-        await self._send_spec("SPAWN", child, ops.encode(listed, **options))
+        await self._send_spec("SPAWN", child, ops.encode(listed, protocol=self.protocol, **options))
         return child
 
     async def execute(self, listed: Sequence[Op], **options: Any) -> Child:
         """Start a child of this connection, which alone hears of it."""
         child = self._new_own(listed)
-        await self._send_spec("SPAWN", child, ops.encode(listed, **options))
+        await self._send_spec("SPAWN", child, ops.encode(listed, protocol=self.protocol, **options))
         return child
 
     async def open_gate(self, child: Child, gate: str) -> None:
@@ -290,13 +291,15 @@ class Podmon:
 
     def _readable(self) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(self._control, native.MESSAGE_SIZE, 1)
+            data, fds, _, _ = socket.recv_fds(self._control, native.MESSAGE_ROOM, 1)
         except (BlockingIOError, InterruptedError):
             return
         except ConnectionResetError:  # it died with a request unread; what it said before comes after this
             return
-        if len(data) == native.MESSAGE_SIZE:
+        if len(data) >= native.MESSAGE_OLDEST:
             self._hear(native.decode_message(data), fds)
+        elif data:
+            self._be_refused(0)
         else:
             self._lost()
 
@@ -306,6 +309,8 @@ class Podmon:
             return
         child = self._child_of(message)
         match wire.type_of(message):
+            case "":  # a newer podmon's, whose READY is on its way
+                pass
             case "SPAWNED":
                 child.spawned(fds.pop() if fds else None)
             case "AT_GATE":
@@ -318,13 +323,19 @@ class Podmon:
             case "READY":
                 if self.pidfd < 0 and fds:
                     self.pidfd = fds.pop()
-                child.end()
+                self.protocol = message.code
+                child.end(failure=None if wire.is_spoken(self.protocol) else wire.not_spoken(self.protocol))
             case _:
                 self._hear_end(child, message)
         for fd in fds:
             os.close(fd)
         if child.stage is Stage.ENDED and child.scope == native.SCOPE["OF_CONNECTION"]:
             self._own.pop(child.number, None)
+
+    def _be_refused(self, protocol: int) -> None:
+        """Whatever was asked for: podmon does not know what we say, nor we what it says."""
+        for child in [*self._own.values()]:
+            child.end(failure=wire.not_spoken(protocol))
 
     def _child_of(self, message: Any) -> Child:
         """The child that a message is about; of the pod's, one may be another engine's and new to us."""

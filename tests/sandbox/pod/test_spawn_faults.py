@@ -114,7 +114,9 @@ NOT_OURS = {
     **dict.fromkeys(("brk", "madvise", "mmap", "mprotect", "munmap"), "memory of the interpreter and the C library"),
     **dict.fromkeys(("futex", "rseq", "set_robust_list", "set_tid_address", "exit", "arch_prctl"), "threads"),
     **dict.fromkeys(("getpid", "getppid", "gettid", "getuid", "geteuid", "uname", "umask", "getcwd"), "cannot fail"),
-    **dict.fromkeys(("rt_sigaction", "rt_sigprocmask", "getrandom", "prlimit64", "lseek", "fstat", "readlink"), "the C library's"),
+    **dict.fromkeys(
+        ("rt_sigaction", "rt_sigprocmask", "getrandom", "prlimit64", "lseek", "fstat", "readlink"), "the C library's"
+    ),
     **dict.fromkeys(("ioctl", "getsockname", "wait4", "exit_group", "capset"), "of what was made a moment ago"),
     **dict.fromkeys(("sendto", "recvfrom", "poll", "read"), "how the interpreter's loop and threads wake each other"),
     "close": "Linux frees the fd whatever close(2) returns; a fault would leave it open, which no kernel does",
