@@ -1,7 +1,7 @@
 """System calls of other processes, seen and made to fail by strace(1), while a test goes on.
 
-A fault is not the kernel's: strace keeps the call from being made and replaces its result.  So a close that "fails" leaves
-the fd open, which Linux's never does, and a write that is cut "short" has written nothing.
+A fault is not the kernel's: strace keeps the call from being made and replaces its result.  So a close that "fails"
+leaves the fd open, which Linux's never does, and a write that is cut "short" has written nothing.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
-from sandbox.errors import AlreadyExists, TimedOut, WrongState
+from sandbox.errors import AlreadyExists, KernelError, TimedOut, WrongState
 from sandbox.library import places
 from sandbox.library.containers import words
 from sandbox.library.places import Made, Place
@@ -380,4 +380,8 @@ class SandboxContainer:
             if output is not None:
                 output.close()
         if self._streams is not None:
-            await in_thread(self._streams.close)
+            try:
+                await in_thread(self._streams.close)
+            except KernelError:  # there is no thread to be had: it blocks here, for a moment
+                self._streams.close()
+                raise

@@ -248,7 +248,10 @@ def _said(context: int, result: int, step: str, path: str | None) -> int:
 
 
 def encode_message(**fields: int) -> bytes:
-    """A `struct sp_message` with `fields` set, the rest 0; what an older podmon has no room for only where it is set."""
+    """A `struct sp_message` with `fields` set, the rest 0.
+
+    What the oldest podmon has no room for comes along only where it is set.
+    """
     data = bytes(ffi.buffer(ffi.new("struct sp_message *", fields)))
     return data if any(data[MESSAGE_OLDEST:]) else data[:MESSAGE_OLDEST]
 

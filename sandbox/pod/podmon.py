@@ -21,6 +21,7 @@ from sandbox.linux import native, ops
 from sandbox.linux.ops import Op
 from sandbox.pod import forks, wire
 from sandbox.pod.child import Child, Stage
+from sandbox.pod.readiness import readable, writable
 from sandbox.status import ExitStatus
 
 __all__ = ["POD_NAMESPACES", "Child", "Podmon", "Stage", "readable", "writable"]
@@ -302,15 +303,15 @@ class Podmon:
             self._be_refused(0)
         else:
             self._lost()
+        for fd in fds:  # that nobody has taken
+            os.close(fd)
 
     def _hear(self, message: Any, fds: list[int]) -> None:
-        if message.serial:
+        if message.serial or not wire.type_of(message):
             self._hear_answer(message)
             return
         child = self._child_of(message)
         match wire.type_of(message):
-            case "":  # a newer podmon's, whose READY is on its way
-                pass
             case "SPAWNED":
                 child.spawned(fds.pop() if fds else None)
             case "AT_GATE":
@@ -327,8 +328,6 @@ class Podmon:
                 child.end(failure=None if wire.is_spoken(self.protocol) else wire.not_spoken(self.protocol))
             case _:
                 self._hear_end(child, message)
-        for fd in fds:
-            os.close(fd)
         if child.stage is Stage.ENDED and child.scope == native.SCOPE["OF_CONNECTION"]:
             self._own.pop(child.number, None)
 
@@ -349,7 +348,9 @@ class Podmon:
 
     def _hear_answer(self, message: Any) -> None:
         answer = self._answers.get(message.serial)
-        if answer is None or answer.done():  # who asked does not wait any more
+        if (
+            answer is None or answer.done()
+        ):  # who asked does not wait any more; or a newer podmon says what we do not know
             return
         if wire.type_of(message) == "REFUSED":
             answer.set_exception(wire.refused(message.err))
@@ -389,25 +390,3 @@ def _end_unheard(pidfd: int) -> None:
     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     os.waitid(os.P_PIDFD, pidfd, os.WEXITED | native.WALL)
     os.close(pidfd)
-
-
-async def readable(fd: int) -> None:
-    """Wait until `fd` is readable; for a pidfd, until its process has ended."""
-    loop = asyncio.get_running_loop()
-    event = asyncio.Event()
-    loop.add_reader(fd, event.set)
-    try:
-        await event.wait()
-    finally:
-        loop.remove_reader(fd)
-
-
-async def writable(fd: int) -> None:
-    """Wait until `fd` takes more data."""
-    loop = asyncio.get_running_loop()
-    event = asyncio.Event()
-    loop.add_writer(fd, event.set)
-    try:
-        await event.wait()
-    finally:
-        loop.remove_writer(fd)

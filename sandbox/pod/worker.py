@@ -156,6 +156,8 @@ class Worker:
                 await self._start(action)
             case lifecycle.Stop(kill_at):
                 self._stop(kill_at)
+            case lifecycle.Kill() if self._box is None:  # nobody would tell of what came of it
+                await self._tear_down()
             case lifecycle.Kill():
                 self._kill()
             case lifecycle.TearDown():

@@ -1,5 +1,7 @@
-"""Pods whose podmon is of another seedpod: an older one, which is spoken to in its own protocol, and others, which are left
-alone (docs/decisions/0015-upgrade.md)."""
+"""Pods whose podmon is of another seedpod (docs/decisions/0015-upgrade.md).
+
+An older one is spoken to in its own protocol; one whose protocol is not spoken is left alone.
+"""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ Trace = Callable[[int], Tracer]
 class Life:
     """Two containers, a program in one of them, a second connection, a client that attaches, signals, and the end.
 
-    What is not as it was asked for is in `errors`.  Whatever else would be wrong fails the test: an exit that is not the
-    true one, something that waits for ever, a podmon that can do nothing more.
+    What is not as it was asked for is in `errors`.  Whatever else would be wrong fails the test: an exit that is not
+    the true one, something that waits for ever, a podmon that can do nothing more.
     """
 
     lab: Lab
@@ -149,7 +149,7 @@ class Life:
     async def _ends(self, container: SandboxContainer, code: int) -> None:
         """Wait for the end, which must be the true one, and as it is on disk."""
         await container.ended()
-        if container.exit is None or container.exit.started is None and self.end:
+        if container.exit is None or (container.exit.started is None and self.end):
             return
         if not self.follows_children:  # or it is the program that met the fault
             assert container.exit.code == code, (container.name, container.exit)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
-from sandbox.errors import KernelError, SpawnError
+from sandbox.errors import KernelError
 from tests.sandbox.pod.faults import LINES, Life, check_errors, lived, logged
 from tests.sandbox.pod.test_sandbox import Lab
 from tests.strace import Fault, Tracer

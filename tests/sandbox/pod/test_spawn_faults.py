@@ -1,5 +1,6 @@
-"""A program that makes a sandbox and a container with the library, while system calls fail: its own, those of the podmon
-that it clones, and those of the container's first process.
+"""A program that makes a sandbox and a container with the library, while system calls fail.
+
+They are its own, those of the podmon that it clones, and those of the container's first process.
 
 It gets the container, or one error that says what could not be done; nothing is left, and the next one works.
 """
