@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 
 C_SOURCES := $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test faults lint clean
 
 help:  ## show every target
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -27,6 +27,9 @@ demo: setup  ## run a pod with a file puller, a web server and a reader; leaves 
 
 test: setup  ## run the whole test suite (as root; says what it could not run, and why)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+faults: setup  ## make every system call of podmon, its children and a spawn fail, each time that it is made (10 minutes)
+	@SEEDPOD_LONG=1 $(BIN)/python -m pytest tests/sandbox/pod/test_*_faults.py $(PYTEST_ARGS)
 
 lint: setup  ## format, lint and type checks
 	@$(BIN)/ruff format --check .

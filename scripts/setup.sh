@@ -19,6 +19,7 @@ packages=(
 	e2fsprogs       # a test makes a file immutable with chattr
 	mount           # tests mount a tmpfs
 	util-linux      # tests enter a sandbox's namespaces with nsenter
+	strace          # tests make system calls fail
 	runc            # a test runs an OCI bundle in a sandbox's namespaces
 )
 
