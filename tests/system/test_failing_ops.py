@@ -15,24 +15,21 @@ def below(target: str) -> list[Manifest]:
     return [{"name": "empty", "mountPath": target}]
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"workingDir": "/bin/busybox"}, "change into /bin/busybox: openat2: Not a directory (ENOTDIR)"),
-        ({"workingDir": f"/{'x' * 300}"}, "openat2: File name too long (ENAMETOOLONG)"),
-        ({"volumeMounts": below("/bin/busybox/x")}, " at /bin/busybox/x: openat2: Not a directory (ENOTDIR)"),
-        ({"volumeMounts": below("/bin/busybox")}, " at /bin/busybox: openat2: Not a directory (ENOTDIR)"),
-        ({"command": ["/etc/passwd"]}, "run /etc/passwd: execve: Permission denied (EACCES)"),
-    ],
-    ids=["workingDir is a file", "workingDir is too long", "mount below a file", "mount onto a file", "no program"],
-)
-def test_a_step_that_the_kernel_refuses_is_told_with_its_path_and_errno(
-    fields: Manifest, said: str, seedpod: Seedpod
-) -> None:
-    container = {**seedpod.container("c", "true"), **fields}
-    result = seedpod.run(seedpod.pod(container, volumes=(EMPTY,)))
-    error = result.stderr.splitlines()[0]
+STEPS: dict[str, tuple[Manifest, str]] = {
+    "cwd": ({"workingDir": "/bin/busybox"}, "change into /bin/busybox: openat2: Not a directory (ENOTDIR)"),
+    "long": ({"workingDir": f"/{'x' * 300}"}, "openat2: File name too long (ENAMETOOLONG)"),
+    "below": ({"volumeMounts": below("/bin/busybox/x")}, " at /bin/busybox/x: openat2: Not a directory (ENOTDIR)"),
+    "onto": ({"volumeMounts": below("/bin/busybox")}, " at /bin/busybox: openat2: Not a directory (ENOTDIR)"),
+    "program": ({"command": ["/etc/passwd"]}, "run /etc/passwd: execve: Permission denied (EACCES)"),
+}
+
+
+def test_a_step_that_the_kernel_refuses_is_told_with_its_path_and_errno(seedpod: Seedpod) -> None:
+    containers = [{**seedpod.container(name, "true"), **fields} for name, (fields, _) in STEPS.items()]
+    result = seedpod.run(seedpod.pod(*containers, volumes=(EMPTY,)))
     assert (result.returncode, result.stdout) == (128, "")
-    assert error.startswith('error: pod "web", container "c": ')
-    assert error.endswith(said)
     assert "Traceback" not in result.stderr
+    for name, (_, said) in STEPS.items():
+        subject = f'error: pod "web", container "{name}": '
+        (error,) = (line for line in result.stderr.splitlines() if line.startswith(subject))
+        assert error.endswith(said)
