@@ -206,7 +206,8 @@ class Podmon:
             return
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        await readable(self.pidfd)
+        with contextlib.suppress(OSError):  # the loop cannot watch it: waitid waits for what is our child
+            await readable(self.pidfd)
         with contextlib.suppress(ChildProcessError):  # another engine's child: init reaps it
             os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | native.WALL)
         while not self._gone:  # what it said before its end is still to be read
