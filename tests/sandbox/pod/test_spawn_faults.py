@@ -188,7 +188,8 @@ def test_a_fault_is_one_error_or_none_and_the_next_spawn_works(
 def judge(said: dict[str, Any], tracer: Tracer, fault: Fault) -> None:
     if "error" in said:
         reason = os.strerror(getattr(errno, fault.end.removeprefix("error=")))
-        others = ("the pod's podmon has ended", "rm: cannot remove")  # which cannot say why; or, which met it itself
+        # Those who cannot say why: of a podmon, of Python's threads; and rm, which met the fault itself.
+        others = ("the pod's podmon has ended", "start a thread: ", "rm: cannot remove")
         assert reason in said["error"] or said["error"].startswith(others), (fault, said)
     else:  # or it is the container's program that met the fault
         assert said["code"] == 7 or str(said["code"]) in tracer.ends.values(), (fault, said)
