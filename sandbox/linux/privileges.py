@@ -39,7 +39,8 @@ def _bounding() -> int:
 
 
 def _flagged(flag: int) -> int:
-    return sum(1 << number for number in _known() if prctl.get_caps((number, flag))[flag][number])
+    had = prctl.get_caps((_known(), flag))[flag]  # of all at once: each call asks the kernel for the whole set
+    return sum(1 << number for number in _known() if had[number])
 
 
 def _known() -> range:
