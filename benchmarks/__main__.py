@@ -123,8 +123,8 @@ def run(names: Sequence[str], warm_up: int, count: int, modules: Sequence[Module
             with ExitStack() as own:
                 try:
                     contender.open(own)
-                except Missing as why:
-                    missing[kind.name] = str(why)
+                except (Missing, Failed) as why:
+                    missing[kind.name] = " ".join(str(why).replace("|", "/").split())  # a cell of a table
                     continue
                 stack.push(own.pop_all())
             ready.append(contender)
@@ -138,6 +138,8 @@ def run(names: Sequence[str], warm_up: int, count: int, modules: Sequence[Module
 
 
 def _ended(number: int, frame: object) -> NoReturn:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)  # what was made is being removed
     raise KeyboardInterrupt
 
 
@@ -161,7 +163,8 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     if options.rounds < 1:
         parser.error("at least one round")
-    signal.signal(signal.SIGTERM, _ended)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _ended)
     try:
         result = (
             json.loads(options.source.read_text())

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks.measure import Ratio, Sample, Spread
-from benchmarks.targets import MODULES, TARGETS
+from benchmarks.targets import MODULES, TARGETS, Target
 
 Result = dict[str, Any]
 Row = Sequence[str]
 
 _CASES = ("", "wall ms: min", "median", "p90", "max", "CPU ms: median")
+_NOT_ASKED = "not asked for"
 _RATIOS = ("", "promised", "pair by pair", "of medians", "CPU", "")
 
 _INTRO = """\
@@ -61,37 +62,31 @@ def _cases(result: Result) -> Iterator[Row]:
         yield (name, why, "", "", "", "")
 
 
-def _verdict(met: bool, by: str) -> str:
-    return "met" if met else f"missed by {by}"
-
-
 def _ratios(result: Result) -> Iterator[tuple[Row, bool]]:
     """Each promise with what came of it, and whether it was kept."""
     for target in TARGETS:
         found = ratio(result, target.long, target.short)
         if found is None:
-            yield (
-                (target.says, target.limit, "", "", "", f"not measured: {_why(result, target.long, target.short)}"),
-                False,
-            )
+            yield _unknown(target, _why(result, target.long, target.short))
             continue
-        met = target.met(found.paired)
         numbers = [f"{each:.2f}" for each in (found.paired, found.of_medians, found.cpu)]
-        yield (target.says, target.limit, *numbers, _verdict(met, target.missed_by(found.paired))), met
+        yield (target.says, target.limit, *numbers, target.verdict(found.paired)), target.met(found.paired)
     for each in MODULES:
-        about = result["modules"].get(each.name, {"missing": "not asked for"})
-        limit = f"at most {each.at_most:g}"
+        target, about = each.target(), result["modules"].get(each.name, {"missing": _NOT_ASKED})
         if "missing" in about:
-            yield (each.says, limit, "", "", "", f"not measured: {about['missing']}"), False
+            yield _unknown(target, about["missing"])
             continue
         value = float(about["ratio"])
-        met = value <= each.at_most
-        yield (each.says, limit, f"{value:.2f}", "", "", _verdict(met, f"{value / each.at_most - 1:.0%}")), met
+        yield (target.says, target.limit, f"{value:.2f}", "", "", target.verdict(value)), target.met(value)
+
+
+def _unknown(target: Target, why: str) -> tuple[Row, bool]:
+    return (target.says, target.limit, "", "", "", f"not measured: {why}"), not target.limit
 
 
 def _why(result: Result, *cases: str) -> str:
     names = [name for name in result["missing"] if any(case.startswith(f"{name} ") for case in cases)]
-    return "; ".join(result["missing"][name] for name in names) or "not asked for"
+    return "; ".join(result["missing"][name] for name in names) or _NOT_ASKED
 
 
 def missed(result: Result) -> bool:

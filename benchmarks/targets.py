@@ -1,4 +1,4 @@
-"""The ratios that are promised.  Data."""
+"""The ratios that are promised, and those that are of interest.  Data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Target:
-    """`long` takes `at_most` or `at_least` that many times as long as `short`; each is a case."""
+    """`long` takes `at_most` or `at_least` that many times as long as `short`; each is a case.
+
+    One without a limit promises nothing.
+    """
 
     says: str
     long: str
@@ -20,12 +23,15 @@ class Target:
 
     @property
     def limit(self) -> str:
-        return f"at most {self.at_most:g}" if self.at_most is not None else f"at least {self.at_least:g}"
+        if self.at_most is not None:
+            return f"at most {self.at_most:g}"
+        return "" if self.at_least is None else f"at least {self.at_least:g}"
 
-    def missed_by(self, ratio: float) -> str:
-        """In per cent of what is promised."""
-        limit = self.at_most or self.at_least or 0.0
-        return f"{abs(ratio / limit - 1):.0%}"
+    def verdict(self, ratio: float) -> str:
+        limit = self.at_most or self.at_least
+        if limit is None:
+            return ""
+        return "met" if self.met(ratio) else f"missed by {abs(ratio / limit - 1):.0%}"
 
 
 TARGETS = (
@@ -33,6 +39,11 @@ TARGETS = (
     Target("a sandbox, library : floor", "library sandbox create", "floor sandbox create", at_most=2.5),
     Target("podman kube play : run -d, warm engine", "podman create", "cli create", at_least=4),
     Target("podman exec : seedpod exec", "podman exec", "cli exec", at_least=3),
+    Target("podman kube down : seedpod delete", "podman delete", "cli delete"),
+    Target("podman kube play : a pod, library", "podman create", "library pod create"),
+    Target("podman exec : exec, library", "podman exec", "library pod exec"),
+    Target("runc, two containers : a sandbox, library", "runc create", "library sandbox create"),
+    Target("crun, two containers : a sandbox, library", "crun create", "library sandbox create"),
 )
 
 
@@ -43,6 +54,9 @@ class Module:
     name: str
     says: str
     at_most: float
+
+    def target(self) -> Target:
+        return Target(self.says, "", "", at_most=self.at_most)
 
 
 MODULES = (Module("busy_spawn", "a spawn, busy program : small program", 1.5),)
