@@ -50,7 +50,7 @@ class Podman(Contender):
             "CONTAINERS_CONF": str(self.directory / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(self.directory / "storage.conf"),
         }
-        self._commands = enter(self.cgroup.path, self, stack)
+        self._commands = enter(self, stack)
         layer = self.directory / "image.tar"
         subprocess.run(["tar", "-C", self.place.rootfs, "-cf", layer, "."], check=True)
         self._podman("import", "-q", layer, self._IMAGE)
@@ -113,7 +113,7 @@ class _Oci(Contender):
 
     def start(self, stack: ExitStack) -> None:
         require(self.program)
-        self._commands = enter(self.cgroup.path, self, stack)
+        self._commands = enter(self, stack)
         stack.callback(self._delete, (0, 1))
         self._configs = {name: self._bundle(name) for name in CONTAINERS}
 

@@ -14,23 +14,28 @@ from pathlib import Path
 
 from benchmarks.contender import Commands, Contender, Missing, Program
 
+# The cgroup namespace begins at the contender's cgroup: where the mount has `nsdelegate`, nobody inside can move a
+# process elsewhere.  We ourselves go into one below it, or it could have no controllers for others.
 _ENTER = """
 echo unshared
 read -r mapped
+echo $$ >"$0/programs/cgroup.procs" &&
 mount --make-rprivate / && mount --bind "$0" /sys/fs/cgroup && mount -t tmpfs tmpfs /run && mkdir /run/lock &&
 ip link set lo up && exec "$@"
 """
 IDS = "0 0 65536"
 
 
-def enter(cgroup: Path, programs: Contender, stack: ExitStack) -> Commands:
+def enter(contender: Contender, stack: ExitStack) -> Commands:
     """A program inside that runs commands."""
     for needed in ("unshare", "mount", "ip"):
         if shutil.which(needed) is None:
             raise Missing(f"{needed} is not installed")
     unshare = ["unshare", "--user", "--net", "--mount", "--cgroup", "--"]
     program = Program(
-        [*unshare, "sh", "-c", _ENTER, cgroup, sys.executable, "-m", "benchmarks.loop"], programs.programs, stack
+        [*unshare, "sh", "-c", _ENTER, contender.cgroup.path, sys.executable, "-m", "benchmarks.loop"],
+        contender.cgroup,
+        stack,
     )
     program.hear()
     # The maps are written by us: only who is outside may map more than itself.
