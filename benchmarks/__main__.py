@@ -28,7 +28,7 @@ from benchmarks.floor import FloorPod, FloorSandbox
 from benchmarks.measure import Sample
 from benchmarks.peers import Bubblewrap, Crun, Podman, Runc
 from benchmarks.seedpod import IMAGE, Cli, CliCold, LibraryOnly, LibraryPod, LibrarySandbox
-from benchmarks.targets import MODULES, Module
+from benchmarks.targets import MODULES, Module, figure
 from sandbox.pod import images
 
 CONTENDERS: tuple[type[Contender], ...] = (
@@ -104,14 +104,19 @@ def module(about: Module) -> dict[str, Any]:
     name = f"benchmarks.{about.name}"
     if importlib.util.find_spec(name) is None:
         return {"missing": f"benchmarks/{about.name}.py is not here"}
-    done = subprocess.run([sys.executable, "-m", name], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", name, *about.words], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return {"missing": f"it failed with exit code {done.returncode}"}
     result: dict[str, Any] = json.loads(done.stdout)
+    for _, path in about.targets:
+        try:
+            figure(result, path)
+        except (KeyError, TypeError):
+            return {"missing": f"{name} tells no {'.'.join(path)}"}
     return result
 
 
-def run(names: Sequence[str], warm_up: int, count: int, modules: Sequence[Module]) -> dict[str, Any]:
+def run(names: Sequence[str], warm_up: int, count: int) -> dict[str, Any]:
     missing: dict[str, str] = {}
     result: dict[str, Any] = {"at": f"{datetime.now(UTC):%F %R} UTC", "machine": machine(), "load": [load()]}
     with place() as where, ExitStack() as stack:
@@ -133,7 +138,7 @@ def run(names: Sequence[str], warm_up: int, count: int, modules: Sequence[Module
     result["cases"] = {case: [vars(each) for each in of] for case, of in samples.items()}
     result["contenders"] = {kind.name: kind.says for kind in CONTENDERS if kind.name in names}
     result["missing"] = missing
-    result["modules"] = {each.name: module(each) for each in modules}
+    result["modules"] = {each.name: module(each) for each in MODULES if each.name in names}
     return result
 
 
@@ -144,7 +149,7 @@ def _ended(number: int, frame: object) -> NoReturn:
 
 
 def main() -> int:
-    names = [each.name for each in CONTENDERS]
+    names = [*(each.name for each in CONTENDERS), *(each.name for each in MODULES)]
     parser = argparse.ArgumentParser(prog="benchmarks", description="How long a pod takes, beside others.")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="rounds that count [15]")
     parser.add_argument("--warm-up", type=int, default=2, metavar="N", help="rounds before those [2]")
@@ -167,9 +172,7 @@ def main() -> int:
         signal.signal(each, _ended)
     try:
         result = (
-            json.loads(options.source.read_text())
-            if options.source
-            else run(chosen, options.warm_up, options.rounds, MODULES)
+            json.loads(options.source.read_text()) if options.source else run(chosen, options.warm_up, options.rounds)
         )
     except Failed as failure:
         print(f"benchmarks: {failure}", file=sys.stderr)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,27 @@ TARGETS = (
 
 @dataclass(frozen=True)
 class Module:
-    """A further benchmark: `python -m benchmarks.NAME` prints JSON with a `ratio`, which is to be `at_most` that."""
+    """A further benchmark: `python -m benchmarks.NAME WORDS` prints JSON; where in it the ratio of each target is."""
 
     name: str
-    says: str
-    at_most: float
-
-    def target(self) -> Target:
-        return Target(self.says, "", "", at_most=self.at_most)
+    targets: tuple[tuple[Target, tuple[str, ...]], ...]
+    words: tuple[str, ...] = ()
 
 
-MODULES = (Module("busy_spawn", "a spawn, busy program : small program", 1.5),)
+def figure(result: dict[str, Any], path: Sequence[str]) -> float:
+    """What a further benchmark has printed there.  Raises KeyError, TypeError where that is no number."""
+    return float(functools.reduce(lambda inside, key: inside[key], path, result))  # type: ignore[arg-type]
+
+
+_BUSY = "a launch in C, busy program : small"
+
+MODULES = (
+    Module(
+        "busy_spawn",
+        (
+            (Target(f"{_BUSY} one", "", "", at_most=1.5), ("to_exec", "ratios", "busy_to_small", "median")),
+            (Target(f"{_BUSY} one beside it", "", ""), ("to_exec", "ratios", "busy_to_beside", "median")),
+        ),
+        words=("--launches", "500"),
+    ),
+)
