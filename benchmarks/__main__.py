@@ -104,10 +104,17 @@ def module(about: Module) -> dict[str, Any]:
     name = f"benchmarks.{about.name}"
     if importlib.util.find_spec(name) is None:
         return {"missing": f"benchmarks/{about.name}.py is not here"}
-    done = subprocess.run([sys.executable, "-m", name, *about.words], stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        return {"missing": f"it failed with exit code {done.returncode}"}
-    result: dict[str, Any] = json.loads(done.stdout)
+    print(f"{name} {' '.join(about.words)}", file=sys.stderr)
+    process = subprocess.Popen([sys.executable, "-m", name, *about.words], stdout=subprocess.PIPE, text=True)
+    try:
+        printed, _ = process.communicate()
+    except BaseException:  # interrupted: it is to remove what it made
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    if process.returncode:
+        return {"missing": f"it failed with exit code {process.returncode}"}
+    result: dict[str, Any] = json.loads(printed)
     for _, path in about.targets:
         try:
             figure(result, path)

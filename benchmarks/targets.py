@@ -73,6 +73,6 @@ MODULES = (
             (Target(f"{_BUSY} one", "", "", at_most=1.5), ("to_exec", "ratios", "busy_to_small", "median")),
             (Target(f"{_BUSY} one beside it", "", ""), ("to_exec", "ratios", "busy_to_beside", "median")),
         ),
-        words=("--launches", "500"),
+        words=("--launches", "200"),
     ),
 )
