@@ -49,7 +49,7 @@ class Networks:
 
     async def _do(self, work: Callable[..., T], *arguments: object) -> T:
         async with self._turn:
-            return await in_thread(work, *arguments)  # no pool: Python shuts those before the last engine has ended
+            return await in_thread(work, *arguments)
 
     # ---- pods ----
 
