@@ -8,6 +8,7 @@
  * before anything was done, we become Python's seedpod, which stands beside us in the same bin directory.
  *
  *      seedpod                                         warm
+ *                                                      "hello"
  *      fds 0, 1, 2 and a pipe that closes with us
  *                                                      "warm" and a pidfd of who does it, or "cold"
  *      "go"
@@ -161,10 +162,12 @@ static int receive_pidfd(int sock)
 static void act_through(int sock)
 {
 	struct timeval patience = { 0 };
+	char hello[8];
 	struct end end;
 	ssize_t got;
 
-	if (send_fds(sock) < 0)
+	/* Not before it is there to take them: fds on their way cannot be called back, and somebody waits for their end. */
+	if (recv(sock, hello, sizeof hello, 0) != 5 || send_fds(sock) < 0)
 		return;
 	pidfd = receive_pidfd(sock);
 	if (pidfd < 0 || setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||

@@ -20,6 +20,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 import traceback
@@ -30,11 +31,13 @@ from typing import NoReturn, TextIO
 
 import sandbox.front
 from sandbox.front import cli
+from sandbox.linux import privileges
 from sandbox.pod.paths import WARM_SOCKET, is_bindable
 
 PATIENCE = 2.0  # seconds in which a caller has to say a word
 LAUNCHER = Path(sys.executable).with_name("seedpod")
 
+_FRESH = f".{WARM_SOCKET}.new"  # the socket's name until it listens
 _END = struct.Struct("ii")  # struct end of csrc/seedpod.c
 _ELF = b"\x7fELF"
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
@@ -43,41 +46,24 @@ _STATUS = ("Uid", "Gid", "Groups", "CapPrm", "CapEff", "CapBnd", "NoNewPrivs", "
 _LINKS = ("ns/cgroup", "ns/ipc", "ns/mnt", "ns/net", "ns/pid", "ns/time", "ns/user", "ns/uts", "root")
 
 
-class Warm:
-    """The process, as the engine has it."""
-
-    def __init__(self, root: Path) -> None:
-        """Start it; it listens once the engine has said `open`.  Call it before there are threads or loops."""
-        said, self._word = os.pipe()
-        self._pid = os.fork()
-        if self._pid == 0:
-            os.close(self._word)
-            _serve(root, said)
-        os.close(said)
-
-    def open(self) -> None:
-        """The engine is up: verbs may come."""
-        with contextlib.suppress(BrokenPipeError):  # it has been killed: verbs are slower, no more
-            os.write(self._word, b"+")
-
-    def close(self) -> None:
-        """End it and wait for that."""
-        os.close(self._word)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
-
-
 @contextlib.contextmanager
 def beside(root: Path) -> Iterator[Callable[[], None]]:
-    """One that ends with the block, where there are callers for it; call what it yields once the engine is up."""
-    if not (_is_launcher(LAUNCHER) and is_bindable(root / WARM_SOCKET)):
-        yield lambda: None
-        return
-    warm = Warm(root)
+    """One that ends with the block.  Call what is yielded to start it, once the engine takes clients.
+
+    There is none without the launcher, or where no socket could have its path.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        if _is_launcher(LAUNCHER) and is_bindable(root / _FRESH):
+            command = [sys.executable, "-P", "-m", "sandbox.front.warm", str(root)]
+            started.append(subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/"))
+
     try:
-        yield warm.open
+        yield start
     finally:
-        warm.close()
+        for process in started:
+            process.communicate()  # the end of its stdin is its own
 
 
 def _is_launcher(path: Path) -> bool:
@@ -91,50 +77,47 @@ def _is_launcher(path: Path) -> bool:
 # ---- the process ----
 
 
-def _serve(root: Path, engine: int) -> NoReturn:
-    """Wait for the engine's word, then for callers, until the engine ends."""
-    code = 1
+def main(root: Path) -> int:
+    """Listen for callers until the engine, which has the other end of our stdin, ends."""
+    privileges.name_thread("seedpod:warm")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's are for the engine
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        os.closerange(3, engine)
-        os.closerange(engine + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's are for the engine, and this ends with it
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        if os.read(engine, 1):
-            _listen(root, engine)
-        code = 0
+        _listen(root)
     except OSError as error:  # verbs are slower now, no more
-        print(f"no more verbs are kept warm: {error}", file=sys.stderr, flush=True)
-    finally:
-        os._exit(code)
+        print(f"no more verbs are kept warm: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
-def _listen(root: Path, engine: int) -> None:
-    for module in pkgutil.iter_modules(sandbox.front.__path__):
-        importlib.import_module(f"{sandbox.front.__name__}.{module.name}")
+def _listen(root: Path) -> None:
+    for module in pkgutil.iter_modules(sandbox.front.__path__, "sandbox.front."):
+        importlib.import_module(module.name)
     gc.collect()
     gc.freeze()  # what is there now is not looked through by each child, which would copy it
     launcher = _identity(LAUNCHER)
-    path = root / WARM_SOCKET
-    path.unlink(missing_ok=True)
+    path, fresh = root / WARM_SOCKET, root / _FRESH
+    fresh.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(path))
-        path.chmod(0o600)
+        listener.bind(str(fresh))
+        fresh.chmod(0o600)
         listener.listen(100)
+        fresh.rename(path)  # that of a process that was killed may be there
         try:
-            _take(listener, engine, launcher)
+            _take(listener, launcher)
         finally:
             path.unlink(missing_ok=True)
 
 
-def _take(listener: socket.socket, engine: int, launcher: object) -> None:
+def _take(listener: socket.socket, launcher: object) -> None:
     """Fork for each caller, and tell it where the child was killed; else that tells its end itself."""
     children: dict[int, tuple[int, socket.socket]] = {}  # by pidfd
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    poll.register(engine, select.POLLIN)
+    poll.register(0, select.POLLIN)
     while True:
         for fd, _ in poll.poll():
-            if fd == engine:
+            if fd == 0:
                 return
             if fd == listener.fileno():
                 sock, _ = listener.accept()
@@ -182,6 +165,7 @@ def _greet(sock: socket.socket, launcher: object) -> list[str] | None:
     """
     sock.settimeout(PATIENCE)
     try:
+        sock.send(b"hello", socket.MSG_NOSIGNAL)
         _, fds, _, _ = socket.recv_fds(sock, 8, 4)
         if len(fds) != 4:
             return None
@@ -305,3 +289,7 @@ def _main(words: list[str]) -> int:
         with contextlib.suppress(OSError, ValueError):
             file.flush()
     return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
