@@ -226,8 +226,15 @@ def _is_like_us(proc: Path, status: Mapping[str, str]) -> bool:
     """Whether it has our privileges, namespaces and root directory."""
     ours, own = _status(Path("/proc/self")), Path("/proc/self")
     return all(status.get(name) == ours.get(name) for name in _STATUS) and all(
-        _identity(proc / link) == _identity(own / link) for link in _LINKS
+        _same(proc / link, own / link) for link in _LINKS
     )
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except FileNotFoundError:  # a kind of namespace that this kernel does not have
+        return not one.exists() and not other.exists()
 
 
 def _is_usual(environment: Mapping[bytes, bytes]) -> bool:
@@ -249,11 +256,8 @@ def _locale(environment: Mapping[bytes, bytes]) -> str | None:
 
 
 def _identity(path: Path) -> object:
-    """What tells a file from others, also from one that takes its place; None where there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
+    """What tells a file from others, also from one that takes its place."""
+    found = path.stat()
     return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
