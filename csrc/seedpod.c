@@ -70,7 +70,10 @@ static void handle_signals(void (*handler)(int))
 	}
 }
 
-/* The directory that --root or the environment names; NULL where it takes more than that to understand our words. */
+/*
+ * The directory that --root or the environment names.  NULL where it takes more than that to understand our words, and
+ * for `agent`: an engine is a process of its own.
+ */
 static const char *find_root(char **argv)
 {
 	const char *given = getenv("SEEDPOD_ROOT");
@@ -87,7 +90,7 @@ static const char *find_root(char **argv)
 			return NULL;
 		}
 	}
-	return *argv ? root : NULL;
+	return *argv && strcmp(*argv, "agent") != 0 ? root : NULL;
 }
 
 static int connect_to(const char *root)

@@ -22,12 +22,19 @@ _resting: list[Inbox] = []  # of the threads that have nothing to do; its method
 os.register_at_fork(after_in_child=_resting.clear)  # a child has none of them
 
 
+class _Quiet(threading.Thread):
+    """One that takes no signals."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Threads that are started in the block take no signals, and this one takes none until its end.
 
     Only the main thread runs Python's handlers, and a signal that another thread got would not wake it.
     """
+    if isinstance(threading.current_thread(), _Quiet):
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         yield
@@ -37,7 +44,7 @@ def quiet() -> Iterator[None]:
 
 def start(work: Work, name: str) -> threading.Thread:
     """A quiet thread that does this, started; a daemon."""
-    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread = _Quiet(target=work, name=name, daemon=True)
     with quiet():
         thread.start()
     return thread
