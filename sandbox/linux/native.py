@@ -11,6 +11,7 @@ import errno
 import fcntl
 import functools
 import os
+import select
 import struct
 import termios
 from collections.abc import Iterator, Mapping
@@ -166,6 +167,13 @@ def pid_of(pidfd: int) -> int:
         if line.startswith("Pid:"):
             return int(line.split()[1])
     return -1
+
+
+def has_ended(pidfd: int) -> bool:
+    """Whether the process is no more, or a zombie."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _fd(result: int, step: str, path: str | None = None) -> int:
