@@ -123,7 +123,8 @@ def _take(listener: socket.socket, launcher: object) -> None:
                 sock, _ = listener.accept()
                 pid = os.fork()
                 if pid == 0:
-                    os.closerange(3, sock.fileno())
+                    os.closerange(3, sock.fileno())  # the listener, and all that is other callers'
+                    os.closerange(sock.fileno() + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
                     _act(sock, launcher)
                 child = os.pidfd_open(pid)
                 children[child] = (pid, sock)
@@ -179,7 +180,7 @@ def _greet(sock: socket.socket, launcher: object) -> list[str] | None:
         socket.send_fds(sock, [b"warm"], [os.pidfd_open(os.getpid())])
         if sock.recv(8) != b"go":
             return None
-    except OSError:  # it has gone, or takes too long; nothing was done
+    except (OSError, ValueError):  # it has gone, takes too long, or has limits above ours; nothing was done
         return None
     return words
 

@@ -221,6 +221,22 @@ def test_a_killed_warm_process_takes_nobody_with_it(web: Seedpod, following: Any
     assert ended(process) == (7, "", "")
 
 
+def test_a_caller_hears_of_the_end_although_others_go_on(web: Seedpod, following: Any) -> None:
+    """No fork has the connection of another, in whatever order they came and went."""
+    warm = warm_pid(web)
+    first = following()
+    others = children(warm)
+    second = following()
+    (child,) = set(children(warm)) - set(others)
+    first.send_signal(signal.SIGINT)
+    assert ended(first) == (130, "", "")
+    third = following()
+    os.kill(warm, signal.SIGKILL)
+    os.kill(child, signal.SIGKILL)
+    assert ended(second) == (1, "", "error: the process that did this was killed\n")
+    assert third.poll() is None
+
+
 def test_a_stopped_warm_process_is_not_waited_for_and_does_nothing_twice(web: Seedpod) -> None:
     pid = warm_pid(web)
     os.kill(pid, signal.SIGSTOP)
