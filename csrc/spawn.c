@@ -3,7 +3,7 @@
  *
  * The clone is CLONE_VM|CLONE_VFORK: from a big Python process a copying one would cost milliseconds of page
  * tables.  So the child borrows our memory while this thread sleeps, and therefore runs on a stack of its own,
- * with every signal blocked, and makes nothing but raw system calls until execveat.
+ * with every signal blocked, and makes nothing but raw system calls, and reads the clock, until execveat.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,9 +22,10 @@
 #define STACK_SIZE 16384
 #define FIRST_FREE_FD 10	/* above every number that podmon is born with */
 
-struct errand {			/* what the child reads, and where it leaves word of a failure */
+struct errand {			/* what the child reads, and where it leaves word of a failure and of its time */
 	int exe, control, null;
 	const char *title;
+	volatile uint64_t exec_at;
 	volatile int err;
 	volatile uint32_t call;
 };
@@ -60,6 +61,7 @@ static void child(struct errand *errand)
 		give_up(errand, SP_CALL_CLOSE_RANGE);
 	if (syscall(SYS_setsid) < 0)
 		give_up(errand, SP_CALL_SETSID);
+	errand->exec_at = now_ns();
 	syscall(SYS_execveat, errand->exe, "", argv, envp, AT_EMPTY_PATH);
 	give_up(errand, SP_CALL_EXECVE);
 }
@@ -187,7 +189,8 @@ out:
 	drop(&errand);
 	if (err)
 		return err;
-	*launched = (struct sp_launched){ .pidfd = pidfd, .pid = (int)pid, .elapsed_ns = now_ns() - began };
+	*launched = (struct sp_launched){ .pidfd = pidfd, .pid = (int)pid,
+					  .exec_ns = errand.exec_at - began, .elapsed_ns = now_ns() - began };
 	return 0;
 }
 

@@ -70,10 +70,15 @@ MESSAGE_SIZE: int = ffi.sizeof("struct sp_message")
 
 @dataclass(frozen=True)
 class Launched:
-    """A podmon that has been cloned: `pidfd` is the caller's to close, `elapsed_ns` is from the call to its execve."""
+    """A podmon that has been cloned: `pidfd` is the caller's to close.
+
+    The times are taken in C, so the interpreter's lock is in none: `exec_ns` from the call to the child's execve,
+    `elapsed_ns` to the return, with execve itself and the caller's waking up.
+    """
 
     pidfd: int
     pid: int
+    exec_ns: int
     elapsed_ns: int
 
 
@@ -132,7 +137,7 @@ def launch(*, namespaces: int, control: int, cgroup: int, title: str) -> Launche
         failed = lib.sp_launch(request, result)
     if failed:
         raise KernelError(-failed, step=f"start podmon: {CALL_NAMES[result.call]}", hint=_launch_hint(-failed))
-    return Launched(pidfd=result.pidfd, pid=result.pid, elapsed_ns=result.elapsed_ns)
+    return Launched(result.pidfd, result.pid, result.exec_ns, result.elapsed_ns)
 
 
 def _launch_hint(number: int) -> str | None:
