@@ -115,7 +115,8 @@ static long clone3_onto_stack(struct sys_clone_args *args, struct errand *errand
 static int clone_podmon(const struct sp_launch *launch, struct errand *errand, void *stack, int *pidfd, long *pid)
 {
 	struct sys_clone_args args = {
-		/* exit_signal 0: a program that hosts us and waits for any child of its own never reaps podmon. */
+		/* exit_signal 0: until execve, which makes it SIGCHLD, a program that hosts us and waits for any child
+		 * of its own does not find this one. */
 		.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SP_CLONE_INTO_CGROUP | SP_CLONE_CLEAR_SIGHAND |
 			 launch->namespaces,
 		.pidfd = (uint64_t)(uintptr_t)pidfd,

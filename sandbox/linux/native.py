@@ -39,7 +39,7 @@ MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
 MS_PRIVATE = 1 << 18
 
-# linux/wait.h: also wait for children whose exit sends no SIGCHLD, as podmon's does not
+# linux/wait.h: also wait for children whose exit sends no SIGCHLD, as podmon's does not before its execve
 WALL = 0x40000000
 
 MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
