@@ -1,0 +1,51 @@
+"""Process numbers that are soon another's, issue 5: every end is told right, and no stranger is ever sent a signal."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.small_pids import FIRST_USED_AGAIN, LIMIT
+
+pytestmark = pytest.mark.root
+
+LIVES = 10_000 if os.environ.get("SEEDPOD_LONG") else 180
+OWN_MACHINE = "SEEDPOD_OWN_MACHINE" in os.environ  # a guest, of which tests may change what no namespace has of its own
+
+
+def limit_is_a_namespaces() -> bool:
+    """kernel.pid_max is a pid namespace's own since Linux 6.14, and the machine's before."""
+    major, minor = platform.release().split(".")[:2]
+    return (int(major), int(minor.partition("-")[0])) >= (6, 14)
+
+
+def test_numbers_that_come_around_again_harm_no_stranger_and_lose_no_end(
+    root: Path, no_leaks: None, busybox: Path
+) -> None:
+    """Of 150 numbers, in our pid namespace and in podmon's: containers and execs take them by turns with processes that
+    are none of ours and that block every signal, so that each one that they are sent is to be seen."""
+    if not limit_is_a_namespaces() and not OWN_MACHINE:
+        pytest.skip("kernel.pid_max is the whole machine's before Linux 6.14: SEEDPOD_OWN_MACHINE=1 in a guest")
+    words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-m", "tests.small_pids"]
+    done = subprocess.run(
+        [*words, busybox, str(LIVES)],
+        capture_output=True,
+        text=True,
+        timeout=max(600, LIVES),
+        check=False,
+        cwd=Path(__file__).parent.parent.parent,
+        env={**os.environ, "SEEDPOD_ROOT": str(root)},
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["harmed"] == []
+    for mass in told["masses"]:
+        assert mass["wrong"] == []
+        assert mass["outer"] > 1 and mass["inner"] > 1, "numbers did come around"
+        assert FIRST_USED_AGAIN < mass["highest"] < LIMIT
