@@ -26,6 +26,7 @@ FIRST_USED_AGAIN = 300  # RESERVED_PIDS of kernel/pid.c: lower numbers are given
 LIMIT = FIRST_USED_AGAIN + 150
 AT_ONCE = 6
 STRANGERS = 20
+KEPT = 60
 
 
 def command_in(podmon: int, *words: str) -> None:
@@ -151,6 +152,7 @@ async def of_podmon(rootfs: str, strangers: Strangers) -> None:
 class Mass:
     def __init__(self, rootfs: str, box: aio.PodSandbox) -> None:
         self._rootfs, self._box = rootfs, box
+        self._ended: list[aio.SandboxContainer] = []  # podmon still knows them, and their numbers are others' by now
         self.wrong: list[tuple[int, int, int]] = []  # number, code, and what the code was to be
         self.outer: Counter[int] = Counter()  # how often which number, in our pid namespace
         self.inner: Counter[int] = Counter()  # in podmon's
@@ -175,7 +177,9 @@ class Mass:
                 container.signal(signal.SIGKILL)
                 wanted = 137
             code = (await container.wait(60)).code
-            await container.remove()
+            self._ended.append(container)
+            if len(self._ended) > KEPT:
+                await self._ended.pop(0).remove()
         if code != wanted:
             self.wrong.append((number, code, wanted))
 
