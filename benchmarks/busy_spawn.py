@@ -1,8 +1,8 @@
 """How long a launch takes from a busy Python process, and from a small one: `python -m benchmarks.busy_spawn`, as root.
 
-A launch is the one clone that a Python process makes for a pod: of its podmon, into new namespaces and a cgroup.  Its time
-is taken in C, from the entry of the call to the child's execve, and to the return: no wait for the interpreter's lock is
-in it.  Three kinds take turns, a few launches each, so that what else the machine does meets all of them alike:
+A launch is the one clone that a Python process makes for a pod: of its podmon, into new namespaces and a cgroup.  Its
+time is taken in C, from the entry of the call to the child's execve, and to the return: no wait for the interpreter's
+lock is in it.  Three kinds take turns, a few launches each, so that what else the machine does meets them alike:
 
 - small: a process with nothing but the library; the busy one is stopped meanwhile.
 - beside: the same process, while the busy one computes on: what the processors' being in use costs.

@@ -1,7 +1,7 @@
 """A Python process that is busy: threads that compute without end, and a large heap of small objects.
 
-As a program (`python -m tests.busy ROOTFS BOXES CONTAINERS FORKS`) it makes sandboxes and containers through the library
-from several threads at once, while signals arrive and children are forked, and prints what came of it as JSON.
+As a program (`python -m tests.busy ROOTFS BOXES CONTAINERS FORKS`) it makes sandboxes and containers through the
+library from several threads at once, while signals arrive and children are forked, and prints what came of it as JSON.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from types import FrameType
 from typing import Any
 
 import sandbox
+from tests.program import fds_of
 
 THREADS = 8
 HEAP = 300 << 20
 BLOCK = 4096
 SPAWNERS = 4
 
-# How long a thread may keep the interpreter's lock from one that waits for it.  By default it is 5 ms, so that who takes
-# part with eight others has the lock after 40 ms, and a container takes a hundred turns: what is tried here is the same,
-# more of it in a minute.
+# How long a thread may keep the interpreter's lock from one that waits for it.  By default it is 5 ms, so that with
+# eight others before it a thread has the lock after 40 ms, and a container takes a hundred turns: what is tried here is
+# the same, and more of it in a minute.
 SWITCH_INTERVAL = 0.0001
 
 
@@ -56,7 +57,7 @@ class Busy:
 
 
 def code_of(number: int) -> int:
-    """The exit code that the container with this number is told to end with: never 0, which nobody would have to tell."""
+    """The exit code that the container with this number is to end with: never 0, which nobody would have to tell."""
     return 1 + number % 250
 
 
@@ -147,19 +148,10 @@ class Disturbance:
         return os.waitstatus_to_exitcode(status)
 
 
-def fds() -> list[str]:
-    return sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd))
-
-
-def _is_open(fd: str) -> bool:
-    """Not the one by which the list was read."""
-    return os.path.islink(f"/proc/self/fd/{fd}")
-
-
 def main(rootfs: str, boxes: int, containers: int, forks: int) -> dict[str, Any]:
     sys.setswitchinterval(SWITCH_INTERVAL)
     run_box(rootfs, "first", range(1))  # with it the library's loop is there
-    before = fds()
+    before = fds_of()
     with Busy() as busy:
         spawners = Spawners(rootfs, boxes, containers)
         disturbance = Disturbance(rootfs, forks, [*busy.threads, *spawners.threads])
@@ -168,7 +160,7 @@ def main(rootfs: str, boxes: int, containers: int, forks: int) -> dict[str, Any]
     return {
         "ends": sorted([*end, times] for end, times in ends.items()),
         "errors": spawners.errors,
-        "fds": [before, fds()],
+        "fds": [before, fds_of()],
         "children": disturbance.children,
         "heard": {signal.Signals(number).name: times for number, times in disturbance.heard.items()},
         "turns": busy.turns,

@@ -1,7 +1,7 @@
 """Process numbers come around again soon: containers and execs, among strangers that must not be sent a signal.
 
-A program (`python -m tests.small_pids ROOTFS LIVES`) for a pid namespace of its own, or a machine.  It prints what came of
-it as JSON.
+A program (`python -m tests.small_pids ROOTFS LIVES`) for a pid namespace of its own, or a machine.  It prints what came
+of it as JSON.
 """
 
 from __future__ import annotations

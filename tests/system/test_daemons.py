@@ -15,6 +15,7 @@ import pytest
 from cgroups import Cgroup
 from sandbox.pod.slices import Slices
 from sandbox.status import Terminated
+from tests.program import fds_of
 from tests.runner import TIMEOUT, Seedpod
 from tests.staying import detached, pod_json, until
 from tests.system.contained import SHARING, executed
@@ -27,11 +28,12 @@ each_sharing = pytest.mark.parametrize("sharing", SHARING.values(), ids=list(SHA
 
 
 def standing(seedpod: Seedpod, sharing: dict[str, Any], question: str) -> str:
-    """A pod with containers "c" and "d", which ask the probe something after which that stays; once they have, its uid."""
+    """A pod with containers "c" and "d", in which the probe has answered that question and stays; its uid."""
     asks = (seedpod.shell(name, f"exec /probe/probe {question} > /dev/shm/{name}") for name in ("c", "d"))
     detached(seedpod, seedpod.pod(*asks, seedpod.shell("other", "exec sleep 1000"), **sharing))
-    waits = "for name in c d; do until grep -q . /dev/shm/$name 2> /dev/null; do sleep 0.02; done; cat /dev/shm/$name; done"
-    assert executed(seedpod, waits, container="other") == "ok\nok\n"
+    for name in ("c", "d"):
+        waits = f"until grep -q . /dev/shm/{name} 2> /dev/null; do sleep 0.02; done; cat /dev/shm/{name}"
+        assert executed(seedpod, waits, container="other") == "ok\n"
     uid: str = pod_json(seedpod, "web")["metadata"]["uid"]
     return uid
 
@@ -116,12 +118,12 @@ def test_thousands_of_zombies_hinder_nothing_and_are_reaped_by_who_inherits_them
     (first,), (last,) = (scope_of(seedpod, uid, name).procs() for name in ("c", "d"))
     podmon = named["podmon"]
     assert executed(seedpod, "echo on") == "on\n"
-    fds, memory = fds_of(podmon), memory_of(podmon)
+    fds, memory = kept_by(podmon), memory_of(podmon)
     zombies = children_of(first)
     assert len(zombies) == ZOMBIES == len(children_of(last)) and states_of(zombies) == {"Z"}
     for code in (7, 0):
         assert seedpod.command("exec", "web", "-c", "c", "--", "sh", "-c", f"exit {code}").returncode == code
-    assert fds_of(podmon) == fds and memory_of(podmon) <= memory + (64 << 10)
+    assert kept_by(podmon) == fds and memory_of(podmon) <= memory + (64 << 10)
     with pidfds(zombies[:200]) as some:
         first_ends(seedpod, first)
         assert have_ended(some, TIMEOUT)
@@ -133,10 +135,9 @@ def test_thousands_of_zombies_hinder_nothing_and_are_reaped_by_who_inherits_them
         assert have_ended(ending, 0)
 
 
-def fds_of(pid: int) -> list[str]:
-    """But for sockets: the connection of an exec is closed a moment after that has ended."""
-    targets = sorted(os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
-    return [target for target in targets if not target.startswith("socket:")]
+def kept_by(pid: int) -> list[str]:
+    """Its fds but for sockets: the connection of an exec is closed a moment after that has ended."""
+    return [target for target in fds_of(pid) if not target.startswith("socket:")]
 
 
 def memory_of(pid: int) -> int:

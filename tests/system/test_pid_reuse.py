@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.program import told_by
 from tests.small_pids import FIRST_USED_AGAIN, LIMIT
 
 pytestmark = pytest.mark.root
 
 LIVES = 10_000 if os.environ.get("SEEDPOD_LONG") else 180
 OWN_MACHINE = "SEEDPOD_OWN_MACHINE" in os.environ  # a guest, of which tests may change what no namespace has of its own
+
+UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 def limit_is_a_namespaces() -> bool:
@@ -32,18 +32,7 @@ def test_numbers_that_come_around_again_harm_no_stranger_and_lose_no_end(
     are none of ours and that block every signal, so that each one that they are sent is to be seen."""
     if not limit_is_a_namespaces() and not OWN_MACHINE:
         pytest.skip("kernel.pid_max is the whole machine's before Linux 6.14: SEEDPOD_OWN_MACHINE=1 in a guest")
-    words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-m", "tests.small_pids"]
-    done = subprocess.run(
-        [*words, busybox, str(LIVES)],
-        capture_output=True,
-        text=True,
-        timeout=max(600, LIVES),
-        check=False,
-        cwd=Path(__file__).parent.parent.parent,
-        env={**os.environ, "SEEDPOD_ROOT": str(root)},
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = told_by("tests.small_pids", root, busybox, LIVES, timeout=max(900, LIVES), under=UNSHARE)
     assert told["harmed"] == []
     for mass in told["masses"]:
         assert mass["wrong"] == []

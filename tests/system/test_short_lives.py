@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import aio
+from tests.program import fds_of
 
 pytestmark = pytest.mark.root
 
@@ -78,10 +79,6 @@ class Lives:
         )
         assert ends == [end_of(number) for number in numbers]
         assert self._standing.poll() is None and list(self._box.containers) == ["standing"]
-
-
-def fds_of(pid: int) -> list[str]:
-    return sorted(os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def test_five_hundred_short_lives_each_with_an_end_of_its_own(root: Path, no_leaks: None, busybox: Path) -> None:

@@ -18,7 +18,7 @@ from cgroups import Cgroup
 from sandbox.errors import KernelError
 from sandbox.linux import native
 from sandbox.pod.podmon import POD_NAMESPACES
-from tests.program import program
+from tests.program import fds_of, program
 
 pytestmark = pytest.mark.root
 
@@ -117,9 +117,9 @@ def test_many_threads_launch_at_once_and_each_has_its_own(pod_slice: Cgroup) -> 
 
 def test_a_launch_that_fails_has_opened_nothing(pod_slice: Cgroup) -> None:
     scope = pod_slice.create_child("podmon.scope")
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = fds_of()
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, its, pytest.raises(KernelError, match="clone3"), scope.fd() as cgroup:
         native.launch(namespaces=1, control=its.fileno(), cgroup=cgroup, title="test")
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert fds_of() == before
     assert scope.procs() == []
