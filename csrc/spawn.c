@@ -30,11 +30,11 @@ struct errand {			/* what the child reads, and where it leaves word of a failure
 	volatile uint32_t call;
 };
 
-static uint64_t now_ns(void)
+static uint64_t read_clock(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
@@ -61,7 +61,7 @@ static void child(struct errand *errand)
 		give_up(errand, SP_CALL_CLOSE_RANGE);
 	if (syscall(SYS_setsid) < 0)
 		give_up(errand, SP_CALL_SETSID);
-	errand->exec_at = now_ns();
+	errand->exec_at = read_clock(CLOCK_MONOTONIC);
 	syscall(SYS_execveat, errand->exe, "", argv, envp, AT_EMPTY_PATH);
 	give_up(errand, SP_CALL_EXECVE);
 }
@@ -162,7 +162,7 @@ static void reap(int pidfd)
 int sp_launch(const struct sp_launch *launch, struct sp_launched *launched)
 {
 	struct errand errand = { .title = launch->title };
-	uint64_t began = now_ns();
+	uint64_t began = read_clock(CLOCK_MONOTONIC), cpu = read_clock(CLOCK_THREAD_CPUTIME_ID);
 	int pidfd = -1, err;
 	long pid = 0;
 	void *stack;
@@ -191,7 +191,9 @@ out:
 	if (err)
 		return err;
 	*launched = (struct sp_launched){ .pidfd = pidfd, .pid = (int)pid,
-					  .exec_ns = errand.exec_at - began, .elapsed_ns = now_ns() - began };
+					  .exec_ns = errand.exec_at - began,
+					  .elapsed_ns = read_clock(CLOCK_MONOTONIC) - began,
+					  .cpu_ns = read_clock(CLOCK_THREAD_CPUTIME_ID) - cpu };
 	return 0;
 }
 

@@ -13,9 +13,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +154,8 @@ class Mass:
         self._rootfs, self._box = rootfs, box
         self._ended: list[aio.SandboxContainer] = []  # podmon still knows them, and their numbers are others' by now
         self.wrong: list[tuple[int, int, int]] = []  # number, code, and what the code was to be
-        self.outer: Counter[int] = Counter()  # how often which number, in our pid namespace
-        self.inner: Counter[int] = Counter()  # in podmon's
+        self.outer: list[int] = []  # numbers in the order in which they were given, in our pid namespace
+        self.inner: list[int] = []  # in podmon's
 
     async def live(self, lives: int) -> None:
         standing = await started(self._box, self._rootfs, "standing", "exec sleep 100000")
@@ -186,8 +186,13 @@ class Mass:
     def _note(self, pid: int | None) -> None:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         (numbers,) = (line.split()[1:] for line in lines if line.startswith("NSpid:"))
-        self.outer[int(numbers[0])] += 1
-        self.inner[int(numbers[1])] += 1
+        self.outer.append(int(numbers[0]))
+        self.inner.append(int(numbers[1]))
+
+
+def times_around(given: list[int]) -> int:
+    """How often the numbers began anew; those of one wave may come in any order."""
+    return sum(after < before - (LIMIT - FIRST_USED_AGAIN) // 2 for before, after in pairwise(given))
 
 
 async def in_the_mass(rootfs: str, lives: int, strangers: Strangers, *, shared: bool) -> dict[str, Any]:
@@ -203,8 +208,7 @@ async def in_the_mass(rootfs: str, lives: int, strangers: Strangers, *, shared: 
             crowd.join()
     return {
         "wrong": mass.wrong,
-        "outer": max(mass.outer.values()),
-        "inner": max(mass.inner.values()),
+        "around": [times_around(mass.outer), times_around(mass.inner)],
         "highest": max(*mass.outer, *mass.inner),
     }
 

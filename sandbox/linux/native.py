@@ -73,13 +73,14 @@ class Launched:
     """A podmon that has been cloned: `pidfd` is the caller's to close.
 
     The times are taken in C, so the interpreter's lock is in none: `exec_ns` from the call to the child's execve,
-    `elapsed_ns` to the return, with execve itself and the caller's waking up.
+    `elapsed_ns` to the return, with execve itself and the caller's waking up; `cpu_ns` is the caller's processor time.
     """
 
     pidfd: int
     pid: int
     exec_ns: int
     elapsed_ns: int
+    cpu_ns: int
 
 
 @functools.cache
@@ -137,7 +138,7 @@ def launch(*, namespaces: int, control: int, cgroup: int, title: str) -> Launche
         failed = lib.sp_launch(request, result)
     if failed:
         raise KernelError(-failed, step=f"start podmon: {CALL_NAMES[result.call]}", hint=_launch_hint(-failed))
-    return Launched(result.pidfd, result.pid, result.exec_ns, result.elapsed_ns)
+    return Launched(result.pidfd, result.pid, result.exec_ns, result.elapsed_ns, result.cpu_ns)
 
 
 def _launch_hint(number: int) -> str | None:

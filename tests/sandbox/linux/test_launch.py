@@ -63,6 +63,7 @@ def test_the_pages_of_who_launches_are_neither_copied_nor_write_protected(pod_sl
 def test_its_times_are_in_the_order_of_what_they_time(pod_slice: Cgroup) -> None:
     with launched(pod_slice.create_child("podmon.scope")) as made:
         assert 0 < made.exec_ns < made.elapsed_ns
+        assert 0 < made.cpu_ns < made.elapsed_ns
 
 
 def test_other_threads_run_while_one_launches_and_its_signals_wait_for_it(pod_slice: Cgroup) -> None:
