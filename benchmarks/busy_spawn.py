@@ -2,8 +2,8 @@
 
 A launch is the one clone that a Python process makes for a pod: of its podmon, into new namespaces and a cgroup.  Its
 time is taken in C, from the entry of the call to the child's execve, and to the return: no wait for the interpreter's
-lock is in it.  Waits for a processor are, where there are more threads than those: the tenth percentile and the caller's
-processor time have few of them or none.  Three kinds take turns, a few launches each:
+lock is in it.  Waits for a processor are, where those are fewer than the threads that want one: the tenth percentile
+and the caller's processor time have few or none.  Three kinds take turns, a few launches each:
 
 - small: a process with nothing but the library; the busy one is stopped meanwhile.
 - beside: the same process, while the busy one computes on: what the processors' being in use costs.
