@@ -39,8 +39,8 @@ def _bounding() -> int:
 
 
 def _flagged(flag: int) -> int:
-    had = prctl.get_caps((_known(), flag))[flag]  # of all at once: each call asks the kernel for the whole set
-    return sum(1 << number for number in _known() if had[number])
+    held = prctl.get_caps(*((number, flag) for number in _known()))[flag]
+    return sum(1 << number for number in held if held[number])
 
 
 def _known() -> range:
