@@ -9,4 +9,5 @@ seedpod.py     seedpod as library and as command line      library.py    the pro
 floor.py       the kernel alone                            floor*.c      the program that asks it
 peers.py       podman, runc, crun, bubblewrap              private.py    namespaces of theirs
 loop.py        starts commands and measures them, in whatever namespaces and cgroup it is
+busy_spawn.py  launches from a busy program, by itself
 """
