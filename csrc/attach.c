@@ -149,8 +149,10 @@ static int add_sink(struct output *output, int fd, bool patient)
 {
 	struct sink *sink = calloc(1, sizeof *sink);
 
-	if (!sink)
+	if (!sink) {
+		close(fd);
 		return -ENOMEM;
+	}
 	*sink = (struct sink){
 		.source = { .fd = fd, .ready = on_sink }, .from = output, .patient = patient, .next = sinks };
 	sinks = sink;
@@ -377,8 +379,10 @@ static int add_feed(struct input *input, int fd)
 {
 	struct feed *feed = calloc(1, sizeof *feed);
 
-	if (!feed)
+	if (!feed) {
+		close(fd);
 		return -ENOMEM;
+	}
 	*feed = (struct feed){ .source = { .fd = fd, .ready = on_feed }, .to = input, .next = feeds };
 	feeds = feed;
 	if (input->source.fd < 0 || (!input->used && watch(&feed->source, EPOLLIN)))

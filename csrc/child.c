@@ -653,6 +653,13 @@ static int op_tty(struct walk *walk, const struct sp_op *op)
 	return err < 0 ? err : 0;
 }
 
+/* podmon itself becomes nothing else, and hands over to nobody. */
+static int needs_podmon(struct walk *walk)
+{
+	walk->call = SP_CALL_SEND;
+	return walk->outcome ? 0 : -EBADF;
+}
+
 /* The last step into a container's pid namespace, which setns gives to children only: a sibling goes on with the
  * list, in a session of its own, and this process ends.  Before it come all ops that drop privileges: what appears
  * among the container's processes has none to be stolen.  The older clone: a filter sees the flags of this one, so it
@@ -662,8 +669,11 @@ static int op_fork(struct walk *walk, const struct sp_op *op)
 	int pidfd = -1;
 	const long flags = CLONE_PARENT | CLONE_PIDFD;	/* the exit signal is then this process's own */
 	struct report report = { .type = REPORT_JOINED };
-	int err, pid = TRY(walk, CLONE, syscall(SYS_clone, flags, NULL, &pidfd, NULL, NULL));
+	int pid, err = needs_podmon(walk);
 
+	if (err)
+		return err;
+	pid = TRY(walk, CLONE, syscall(SYS_clone, flags, NULL, &pidfd, NULL, NULL));
 	if (pid < 0)
 		return pid;
 	if (!pid) {
@@ -739,13 +749,6 @@ static int close_all_but_sync(struct walk *walk)
 	walk->sync = 3;
 	walk->root = -1;
 	return TRY(walk, CLOSE_RANGE, sys_close_range(4, UNSET, 0));
-}
-
-/* podmon itself becomes nothing else. */
-static int needs_podmon(struct walk *walk)
-{
-	walk->call = SP_CALL_SEND;
-	return walk->outcome ? 0 : -EBADF;
 }
 
 /* All that has to be done for `exec` but the call itself. */

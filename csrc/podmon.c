@@ -341,6 +341,8 @@ static void on_terminal(struct task *task, int master)
 		tell(task->owner, &message, master);
 	} else if (!task->terminal) {
 		task->terminal = task->carried = true;
+		close_output(&task->out);	/* pipes, in a spec that has both */
+		end_input(&task->in);
 		open_output(&task->out, task->log, "stdout", fcntl(master, F_DUPFD_CLOEXEC, 0), true);
 		if (task->stdin_open)
 			open_input(&task->in, fcntl(master, F_DUPFD_CLOEXEC, 0), task->stdin_once);
@@ -361,6 +363,8 @@ static bool take_report(struct task *task)
 	if (got < 0 && errno == ECONNRESET)	/* it left a gate's opening unread; what it said comes after this */
 		return true;
 	if (got != sizeof report) {
+		if (count)
+			close(fd);
 		on_closed(task);
 		return false;
 	}
@@ -537,11 +541,15 @@ static int spec_fd(const struct request *request, int32_t index)
 /* Here, not in the engine, whose process the kernel would otherwise show to clients as the one they talk to. */
 static int start_listening(const struct request *request, const struct sp_spec *spec)
 {
-	int fd = spec_fd(request, spec->listener);
+	int err = 0, fd = spec_fd(request, spec->listener);
 
 	if (spec->listener == SP_NO_FD)
 		return 0;
-	return fd < 0 || listen(fd, 16) || accept_from(fd) ? -errno : 0;
+	if (fd < 0 || listen(fd, 16) || accept_from(fd))
+		err = -errno;
+	if (err && fd >= 0)
+		close(fd);
+	return err;
 }
 
 static void on_setup(const struct request *request)
@@ -820,12 +828,12 @@ void on_request(struct connection *connection)
 		return;
 	}
 	request.from = connection;
-	if (cut)	/* there is room for all fds that a spec may have, so it is our limit of fds */
-		refuse(&request, -EMFILE);
-	else if (got != sizeof request.message) {
+	if (got != sizeof request.message) {
 		request.message = (struct sp_message){ 0 };	/* nothing in it can be trusted to be what it says */
 		refuse(&request, -EBADMSG);
-	} else if (request.message.type >= sizeof requests / sizeof *requests || !requests[request.message.type])
+	} else if (cut)	/* there is room for all fds that a spec may have, so it is our limit of fds */
+		refuse(&request, -EMFILE);
+	else if (request.message.type >= sizeof requests / sizeof *requests || !requests[request.message.type])
 		refuse(&request, -EINVAL);
 	else
 		requests[request.message.type](&request);
@@ -885,23 +893,28 @@ static int due_in(void)
 	return stall < 0 || (again >= 0 && again < stall) ? again : stall;
 }
 
+/* One event, and what time has brought. */
+static void turn(void)
+{
+	struct epoll_event event;
+	int count = epoll_wait(loop_fd, &event, 1, due_in());	/* one at a time: what it does may close others */
+
+	if (count < 0 && errno != EINTR)
+		_exit(EXIT_NO_LOOP);
+	if (count > 0) {
+		struct source *source = event.data.ptr;
+
+		source->ready(source, event.events);
+		accept_again(source);	/* which may be freed by now, and is compared only */
+	}
+	retry(now_ms());
+	drop_stalled(now_ms());
+	bury_the_dead();
+}
+
 int main(void)
 {
 	prepare();
-	for (;;) {
-		struct epoll_event event;
-		int count = epoll_wait(loop_fd, &event, 1, due_in());	/* one at a time: what it does may close others */
-
-		if (count < 0 && errno != EINTR)
-			_exit(EXIT_NO_LOOP);
-		if (count > 0) {
-			struct source *source = event.data.ptr;
-
-			source->ready(source, event.events);
-			accept_again(source);	/* which may be freed by now, and is compared only */
-		}
-		retry(now_ms());
-		drop_stalled(now_ms());
-		bury_the_dead();
-	}
+	for (;;)
+		turn();
 }
