@@ -865,8 +865,17 @@ static const struct {
 	[SP_OP_EXEC] = { op_exec, LIST1 | LIST2 },
 };
 
-/* Do `count` strings begin at `offset` of the table? */
-static bool has_strings(const struct sp_spec *spec, const char *strings, uint32_t offset, uint64_t count)
+/* A spec that is being checked. */
+struct check {
+	const struct sp_spec *spec;
+	const char *strings;	/* its table, which ends with a NUL */
+	uint64_t left;		/* bytes of it that are in no list yet */
+	bool rooted;		/* an op before this one has set a root */
+};
+
+/* Do `count` strings begin at `offset` of the table?  They are no other list's: or a few million of them, in every op of a
+ * spec, would keep us looking for minutes. */
+static bool has_strings(struct check *check, uint32_t offset, uint64_t count)
 {
 	uint64_t at = offset;
 
@@ -875,9 +884,15 @@ static bool has_strings(const struct sp_spec *spec, const char *strings, uint32_
 	if (!offset)
 		return false;
 	for (; count; count--) {
-		if (at >= spec->strings)
+		uint64_t size;
+
+		if (at >= check->spec->strings)
 			return false;
-		at += strlen(strings + at) + 1;	/* the table ends with a NUL */
+		size = strlen(check->strings + at) + 1;
+		if (size > check->left)
+			return false;
+		check->left -= size;
+		at += size;
 	}
 	return true;
 }
@@ -888,8 +903,9 @@ static bool has_room(const struct sp_spec *spec, uint32_t offset, uint64_t count
 	return offset + count * size <= spec->strings;
 }
 
-static bool op_check(const struct sp_spec *spec, const struct sp_op *op, const char *strings, bool rooted)
+static bool op_check(struct check *check, const struct sp_op *op)
 {
+	const struct sp_spec *spec = check->spec;
 	const struct sp_op *last = ops_of(spec) + spec->nops - 1;
 	unsigned int needs;
 
@@ -901,11 +917,11 @@ static bool op_check(const struct sp_spec *spec, const struct sp_op *op, const c
 	if (op->s1 >= spec->strings || op->s2 >= spec->strings || op->s3 >= spec->strings)
 		return false;
 	return !(needs & FD && op->fd == SP_NO_FD) && !(needs & S1 && !op->s1) && !(needs & S2 && !op->s2) &&
-	       !(needs & ROOT && !rooted) && !(needs & STDIO && op->b > 2) &&
+	       !(needs & ROOT && !check->rooted) && !(needs & STDIO && op->b > 2) &&
 	       !(needs & SYNC && op->a >= SP_GATE_COUNT) &&
-	       !(needs & LIST1 && (!op->a || !has_strings(spec, strings, op->s1, op->a))) &&
-	       !(needs & LIST2 && !has_strings(spec, strings, op->s2, op->b)) &&
-	       !(needs & LIST3 && !has_strings(spec, strings, op->s3, op->a)) &&
+	       !(needs & LIST1 && (!op->a || !has_strings(check, op->s1, op->a))) &&
+	       !(needs & LIST2 && !has_strings(check, op->s2, op->b)) &&
+	       !(needs & LIST3 && !has_strings(check, op->s3, op->a)) &&
 	       !(needs & GROUPS && !has_room(spec, op->s1, op->flags, sizeof(uint32_t))) &&
 	       !(needs & PROGRAM && (op->flags > USHRT_MAX ||
 				     !has_room(spec, op->s1, op->flags, sizeof(struct sock_filter)))) &&
@@ -928,7 +944,7 @@ int spec_check(const void *data, size_t size, uint32_t nfds)
 	const struct sp_spec *spec = data;
 	const struct sp_op *op;
 	const char *strings;
-	bool rooted = false;
+	struct check check;
 
 	if (size < sizeof *spec || spec->magic != SP_MAGIC)
 		return -EINVAL;
@@ -951,10 +967,11 @@ int spec_check(const void *data, size_t size, uint32_t nfds)
 		return -EINVAL;
 	if (!name_check(strings, spec->log_name) || !name_check(strings, spec->record_name) || spec->log_files > 1000)
 		return -EINVAL;
+	check = (struct check){ .spec = spec, .strings = strings, .left = spec->strings };
 	for (uint32_t i = 0; i < spec->nops; i++, op++) {
-		if (!op_check(spec, op, strings, rooted))
+		if (!op_check(&check, op))
 			return -EINVAL;
-		rooted |= op->kind == SP_OP_ROOT || (op->kind == SP_OP_SETNS && op->a & CLONE_NEWNS);
+		check.rooted |= op->kind == SP_OP_ROOT || (op->kind == SP_OP_SETNS && op->a & CLONE_NEWNS);
 	}
 	return 0;
 }

@@ -538,6 +538,19 @@ static int spec_fd(const struct request *request, int32_t index)
 	return index == SP_NO_FD ? -1 : fcntl(request->fds[1 + index], F_DUPFD_CLOEXEC, 0);
 }
 
+/* May what is read and written of it be so without ever waiting?  spawn.h asks for that, and one who does not keep to it
+ * would have every container of the pod wait for this one. */
+static bool is_ready(const struct request *request, int32_t index)
+{
+	return index == SP_NO_FD || fcntl(request->fds[1 + index], F_GETFL) & O_NONBLOCK;
+}
+
+static bool has_ready_streams(const struct request *request, const struct sp_spec *spec)
+{
+	return is_ready(request, spec->log_stdout) && is_ready(request, spec->log_stderr) &&
+	       is_ready(request, spec->stdin_pipe);
+}
+
 /* Here, not in the engine, whose process the kernel would otherwise show to clients as the one they talk to. */
 static int start_listening(const struct request *request, const struct sp_spec *spec)
 {
@@ -657,7 +670,9 @@ static int spawn(const struct request *request, const struct sp_spec *spec, stru
 	if (task->pid < 0 || watch(&task->source, EPOLLIN)) {
 		int err = task->pid < 0 ? (int)task->pid : -errno;
 
-		close_source(&task->source);	/* a child that was made ends at its first gate or report */
+		close_source(&task->source);
+		if (task->pid > 0)	/* nobody would see what it does */
+			syscall(SYS_pidfd_send_signal, task->pidfd, SIGKILL, NULL, 0);
 		return err;
 	}
 	if (spec->record_name)
@@ -686,8 +701,12 @@ static void on_spawn(const struct request *request)
 		refuse(request, err);
 		return;
 	}
-	if (cgroup_of(request, spec) == -ESRCH) {
-		refuse(request, -ESRCH);
+	if (!has_ready_streams(request, spec))
+		err = -EINVAL;
+	else if (cgroup_of(request, spec) == -ESRCH)
+		err = -ESRCH;
+	if (err) {
+		refuse(request, err);
 		unmap_spec(spec);
 		return;
 	}

@@ -220,7 +220,7 @@ static int fd_of_kind(uint8_t kind, int self)
 	case FD_TERMINAL:
 		return terminal();
 	default:
-		return checked(open("/dev/null", O_RDWR | O_CLOEXEC));
+		return checked(open("/dev/null", O_RDWR | O_CLOEXEC | O_NONBLOCK));
 	}
 }
 

@@ -71,7 +71,10 @@ def lists() -> dict[str, Sequence[Op]]:
     prepared = Prepared(
         rootfs=0, mounts=((BindMount("/host", "/data"), 1, False), (BindMount("/host", "/f"), 2, True)), stdout=3, stderr=4
     )
+    long = "/a" * 2500  # longer than a path may be
     return alone | {
+        "long": [root, ops.Mknod(f"{long}/x", 0o020666, 1, 3), program],
+        "longer": [root, ops.Attach(0, long, "a file", is_file=True), program],
         "pod": compile_pod(hostname="web", root=0, at="/empty"),
         "reaper": compile_reaper(root=0),
         "container": compile_container(spec, prepared),
@@ -85,6 +88,8 @@ CALLS = 14  # of an op, about
 
 def plans() -> Iterator[bytes]:
     """What becomes of an op's calls: one of them fails, or two that follow each other."""
+    for other in (b"\1", b"\5", b"\x7f"):  # nothing fails, and all is not as usual
+        yield other * 4 * CALLS
     for before in range(CALLS):
         for error in ERRORS:
             yield bytes(before) + bytes([error])
