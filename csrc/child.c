@@ -869,12 +869,12 @@ static const struct {
 struct check {
 	const struct sp_spec *spec;
 	const char *strings;	/* its table, which ends with a NUL */
-	uint64_t left;		/* bytes of it that are in no list yet */
+	uint64_t left;		/* bytes of it less those of the lists so far */
 	bool rooted;		/* an op before this one has set a root */
 };
 
-/* Do `count` strings begin at `offset` of the table?  They are no other list's: or a few million of them, in every op of a
- * spec, would keep us looking for minutes. */
+/* Do `count` strings begin at `offset` of the table?  All lists together are no longer than it, each being written for itself:
+ * millions of strings that every op has for its own would keep us looking for minutes. */
 static bool has_strings(struct check *check, uint32_t offset, uint64_t count)
 {
 	uint64_t at = offset;

@@ -52,9 +52,7 @@ def build_all() -> None:
     for source in [str(generated), *sources]:
         made = str(DIRECTORY / f"{Path(source).stem}.o")
         flags = [flag for flag in _FLAGS if source != str(generated) or flag not in build.WARNINGS]
-        subprocess.run(
-            ["gcc", "-fPIC", *flags, *_ON_ITS_OWN_STACK, *include, "-c", source, "-o", made], check=True
-        )
+        subprocess.run(["gcc", "-fPIC", *flags, *_ON_ITS_OWN_STACK, *include, "-c", source, "-o", made], check=True)
         objects.append(made)
     subprocess.run(["gcc", "-shared", "-fsanitize=address", *objects, "-o", EXTENSION], check=True)
 

@@ -69,7 +69,10 @@ def lists() -> dict[str, Sequence[Op]]:
     alone = {f"{index:02}-{type(op).__name__}": [root, op, program] for index, op in enumerate(SAMPLES)}
     spec = ContainerSpec(argv=("app", "-x"), rootfs=Path("/image"), env={"PATH": "/bin", "A": "1"}, cwd="/work")
     prepared = Prepared(
-        rootfs=0, mounts=((BindMount("/host", "/data"), 1, False), (BindMount("/host", "/f"), 2, True)), stdout=3, stderr=4
+        rootfs=0,
+        mounts=((BindMount("/host", "/data"), 1, False), (BindMount("/host", "/f"), 2, True)),
+        stdout=3,
+        stderr=4,
     )
     long = "/a" * 2500  # longer than a path may be
     return alone | {
@@ -226,7 +229,9 @@ def _unread() -> Life:
 
 def _terminal() -> Life:
     life = Life(1)
-    spec = encode([ops.Root(None, "/"), ops.Tty(kept=True), ops.Exec(("/app",))], stdin=Stdin(None, once=True), vital=True)
+    spec = encode(
+        [ops.Root(None, "/"), ops.Tty(kept=True), ops.Exec(("/app",))], stdin=Stdin(None, once=True), vital=True
+    )
     life.request("SPAWN", spec, id=5, scope=native.SCOPE["OF_POD"])
     life.report(0, TERMINAL, fd="TERMINAL")
     life.act("GO", 0, b"\1\0")
