@@ -317,7 +317,9 @@ static void on_room(struct source *source, uint32_t events)
 	struct input *input = (struct input *)source;
 	ssize_t wrote = put(input, input->rest, input->used);
 
-	(void)events;
+	/* A terminal that nobody has open any more takes nothing and says EAGAIN for ever. */
+	if (!wrote && events & (EPOLLHUP | EPOLLERR))
+		wrote = -1;
 	if (wrote > 0) {
 		input->used -= (size_t)wrote;
 		memmove(input->rest, input->rest + wrote, input->used);

@@ -101,13 +101,14 @@ static int nothing_or_failure(void)
 	return fails() ? -1 : 0;
 }
 
-/* As the kernel would: every byte of what it is given. */
+/* As the kernel would: every byte of what it is given.  A branch on each, or valgrind would not mind one that was never set. */
 static void look_at(const void *data, size_t size)
 {
 	const uint8_t *at = data;
 
 	for (size_t i = 0; i < size; i++)
-		read_by_kernel += at[i];
+		if (at[i])
+			read_by_kernel++;
 }
 
 static void look_at_string(const char *text)
@@ -371,10 +372,12 @@ ssize_t fake_recvmsg(int fd, struct msghdr *header, int flags)
 	struct cmsghdr *cmsg = got < 0 ? NULL : CMSG_FIRSTHDR(header);
 
 	for (; cmsg; cmsg = CMSG_NXTHDR(header, cmsg)) {
-		const int *fds = (const int *)(const void *)CMSG_DATA(cmsg);
+		for (size_t at = 0; at < cmsg->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+			int fd;
 
-		for (size_t i = 0; i < (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof *fds; i++)
-			kernel_own(fds[i]);
+			memcpy(&fd, CMSG_DATA(cmsg) + at, sizeof fd);
+			kernel_own(fd);
+		}
 	}
 	return got;
 }
@@ -702,7 +705,7 @@ int fake_sigprocmask(int how, const sigset_t *set, sigset_t *old)
 {
 	(void)how;
 	(void)old;
-	look_at(set, sizeof *set);
+	look_at(set, 8);	/* the library's has room for more signals than there are */
 	return nothing_or_failure();
 }
 

@@ -2,31 +2,34 @@
  * Runs inputs without a fuzzer, by any compiler: `replay FILE…`.  Each name is printed before it is run, so the last is that
  * of an input that fails.
  */
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int replay(const char *path)
 {
-	FILE *file = fopen(path, "rb");
-	long size = -1;
-	uint8_t *data;
-	int failed;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint8_t *data = NULL;
+	struct stat st;
 
-	if (file && !fseek(file, 0, SEEK_END))
-		size = ftell(file);
-	if (size < 0)
+	if (fd < 0)
 		return -1;
-	rewind(file);
-	data = malloc((size_t)size + !size);	/* no byte more: a look past its end is seen */
-	failed = !data || fread(data, 1, (size_t)size, file) != (size_t)size;
-	fclose(file);
-	if (!failed)
-		LLVMFuzzerTestOneInput(data, (size_t)size);
+	if (!fstat(fd, &st))
+		data = malloc((size_t)st.st_size + !st.st_size);	/* no byte more: a look past its end is seen */
+	if (!data || read(fd, data, (size_t)st.st_size) != st.st_size) {
+		free(data);
+		close(fd);
+		return -1;
+	}
+	close(fd);
+	LLVMFuzzerTestOneInput(data, (size_t)st.st_size);
 	free(data);
-	return failed;
+	return 0;
 }
 
 int main(int argc, char **argv)

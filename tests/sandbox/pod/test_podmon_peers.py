@@ -40,6 +40,13 @@ pytestmark = pytest.mark.root
 LISTENING = sorted([*FDS, "socket"])
 OF_POD = native.SCOPE["OF_POD"]
 
+TERMINAL = [  # and where it comes from
+    Mount("tmpfs", "/dev", ("size=4096", "nr_inodes=8")),
+    Mount("devpts", "/dev/pts", ("newinstance", "ptmxmode=0666")),
+    Symlink("pts/ptmx", "/dev/ptmx"),
+    Tty(kept=True),
+]
+
 
 @pytest.fixture
 def wire(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> Iterator[Wire]:
@@ -301,10 +308,7 @@ def test_a_terminal_beside_pipes_takes_their_place(wire: Wire, tmp_path: Path) -
     rootfs = mounts.bind(wire.busybox)
     ops = [
         Root(rootfs, POD_ROOTFS),
-        Mount("tmpfs", "/dev", ("size=4096", "nr_inodes=8")),
-        Mount("devpts", "/dev/pts", ("newinstance", "ptmxmode=0666")),
-        Symlink("pts/ptmx", "/dev/ptmx"),
-        Tty(kept=True),
+        *TERMINAL,
         Exec((BUSYBOX, "echo", "on the terminal")),
     ]
     spec = encode(
@@ -324,3 +328,34 @@ def test_a_terminal_beside_pipes_takes_their_place(wire: Wire, tmp_path: Path) -
         os.close(fd)
     assert comes_to_rest(wire.pid)
     assert fds_of(wire.pid) == LISTENING
+
+
+def test_podmon_rests_when_a_terminal_that_nobody_has_open_is_written_to(wire: Wire) -> None:
+    """Its master is always ready then, and takes nothing: the input ends, as a pipe's without a reader does."""
+    wire.message("SUBSCRIBE")
+    assert TYPES[wire.answer().type] == "READY"
+    rootfs = mounts.bind(wire.busybox)
+    script = f"exec <&- >&- 2>&-; exec {BUSYBOX} sleep 1000"
+    ops = [Root(rootfs, POD_ROOTFS), *TERMINAL, Exec((BUSYBOX, "sh", "-c", script))]
+    spec = encode(ops, clone_flags=native.CLONE_NEWNS | native.CLONE_NEWPID, stdin=Stdin(None))
+    wire.spec(spec.data, *spec.fds, id=5, scope=OF_POD)
+    os.close(rootfs)
+    assert [TYPES[wire.answer().type] for _ in range(2)] == ["SPAWNED", "RUNNING"]
+    stdin, its_stdin = socket.socketpair()
+    stdout, its_stdout = socket.socketpair()
+    streams = native.STREAM["STDIN"] | native.STREAM["STDOUT"]
+    wire.message("ATTACH", its_stdin.fileno(), its_stdout.fileno(), id=5, scope=OF_POD, streams=streams, serial=1)
+    for end in (its_stdin, its_stdout):
+        end.close()
+    assert TYPES[wire.answer().type] == "DONE"
+    assert stdout.recv(1) == b"", "the program has closed it"
+    stdin.setblocking(False)
+    assert stdin.send(bytes(1 << 16)) > 8192, "more than a terminal holds"
+    wire.works(6)
+    wire.works(7)  # by when podmon has seen what was sent
+    assert comes_to_rest(wire.pid)
+    stdin.settimeout(TIMEOUT)
+    with pytest.raises(ConnectionResetError):  # it left something unread
+        stdin.recv(1)
+    for end in (stdin, stdout):
+        end.close()
