@@ -1,12 +1,12 @@
-"""A pytest plugin: tests run podmon and the extension as AddressSanitizer and UndefinedBehaviorSanitizer have them built.
+"""A pytest plugin: tests run podmon and the extension built with AddressSanitizer and UndefinedBehaviorSanitizer.
 
 `python -m tests.sanitized` builds both into build/sanitized, never in place of the others.  `make sanitize` then runs
 
     LD_PRELOAD=libasan.so ASAN_OPTIONS=detect_leaks=0 python -m pytest -p tests.sanitized …
 
-The interpreter itself is not built so: hence the preload, and no check for leaks in it.  An error of address ends its process
-and is kept in a report, which fails the run whatever the tests make of it; undefined behaviour is a trap (SIGILL), which
-podmon cannot block.
+The interpreter itself is not built so: hence the preload, and no check for leaks in it.  An error of address ends its
+process and is kept in a report, which fails the test that it happened in whatever that makes of it; undefined behaviour
+is a trap (SIGILL), which podmon cannot block.
 """
 
 from __future__ import annotations

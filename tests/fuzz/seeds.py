@@ -1,7 +1,7 @@
 """Inputs for the harnesses of csrc/fuzz that the engine's own encoder has written: each op, each message, whole lives.
 
-`python -m tests.fuzz.seeds DIRECTORY` writes them to DIRECTORY/ops and DIRECTORY/podmon.  A class of ops or a request that is
-not among them fails tests/fuzz/test_corpus.py, so what is new is fuzzed from its first day.
+`python -m tests.fuzz.seeds DIRECTORY` writes them to DIRECTORY/ops and DIRECTORY/podmon.  A class of ops or a request that
+is not among them fails tests/fuzz/test_corpus.py, so what is new is fuzzed from its first day.
 """
 
 from __future__ import annotations
@@ -61,6 +61,13 @@ SAMPLES: Sequence[Op] = (
     ops.Reap(),
     ops.Exec(("sh", "-c", "exit"), ("PATH=/bin:/usr/bin", "A=b")),
 )
+
+
+def kinds() -> set[int]:
+    """The kinds (enum sp_op_kind) of all samples as they are encoded."""
+    data = encode(SAMPLES).data
+    size, of_header = native.ffi.sizeof("struct sp_op"), native.ffi.sizeof("struct sp_spec")
+    return {op.kind for op in native.ffi.from_buffer("struct sp_op[]", data[of_header:][: size * len(SAMPLES)])}
 
 
 def lists() -> dict[str, Sequence[Op]]:
@@ -125,11 +132,13 @@ class Life:
 
     def __init__(self, flags: int = 0) -> None:
         self.data = bytearray([flags])
+        self.asked: set[str] = set()
 
     def act(self, kind: str, who: int = 0, data: bytes = b"", *, haste: bool = False) -> None:
         self.data += struct.pack("<BBH", ACTION[kind] + haste * ACTION["HASTE"], who, len(data)) + data
 
     def ask(self, kind: str, *fds: str, client: int = 0, haste: bool = False, **fields: int) -> None:
+        self.asked.add(kind)
         message = native.encode_message(type=native.MESSAGE[kind], **fields)
         self.act("MESSAGE", client, bytes([len(fds), *(FD[fd] for fd in fds)]) + message, haste=haste)
 

@@ -1,4 +1,7 @@
-"""Who talks to a podmon badly harms nobody else: peers that do not read, that vanish, and fds that are not what they should be."""
+"""Who talks to a podmon badly harms nobody else.
+
+Peers that do not read, that vanish, and fds that are not what they should be.
+"""
 
 from __future__ import annotations
 
@@ -300,7 +303,7 @@ def test_lists_of_strings_that_share_their_bytes_are_refused(wire: Wire) -> None
 
 
 def test_a_terminal_beside_pipes_takes_their_place(wire: Wire, tmp_path: Path) -> None:
-    """No engine asks for both.  The pipes are closed, or podmon would go on to watch one for a container that is gone."""
+    """No engine asks for both.  The pipes are closed, or podmon would watch one for a container that is gone."""
     wire.message("SUBSCRIBE")
     assert TYPES[wire.answer().type] == "READY"
     log = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
