@@ -1,7 +1,7 @@
 """Inputs for the harnesses of csrc/fuzz that the engine's own encoder has written: each op, each message, whole lives.
 
-`python -m tests.fuzz.seeds DIRECTORY` writes them to DIRECTORY/ops and DIRECTORY/podmon.  A class of ops or a request that
-is not among them fails tests/fuzz/test_corpus.py, so what is new is fuzzed from its first day.
+`python -m tests.fuzz.seeds DIRECTORY` writes them to DIRECTORY/ops and DIRECTORY/podmon.  A class of ops or a request
+that is not among them fails tests/fuzz/test_corpus.py, so what is new is fuzzed from its first day.
 """
 
 from __future__ import annotations
