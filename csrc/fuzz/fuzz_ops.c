@@ -15,6 +15,7 @@ static struct outcome outcome;
 
 static void drop(struct walk *walk)
 {
+	free((void *)(uintptr_t)walk->fds);
 	free(walk->argv);
 	free(walk->envp);
 }
@@ -31,11 +32,11 @@ static void walk_as_podmon(struct walk *walk)
 
 static void walk_spec(const struct sp_spec *spec, bool by_podmon)
 {
-	int fds[SP_MAX_FDS];
+	int *fds = calloc(spec->nfds, sizeof *fds);	/* no more: a look past its end is seen */
 	static struct walk walk;	/* longjmp keeps it */
 
-	for (int i = 0; i < SP_MAX_FDS; i++)
-		fds[i] = FIRST_FD + i % 64;
+	for (uint32_t i = 0; fds && i < spec->nfds; i++)
+		fds[i] = FIRST_FD + (int)i % 64;
 	outcome = (struct outcome){ 0 };
 	walk = (struct walk){ .spec = spec, .fds = fds, .root = -1, .sync = by_podmon ? -1 : KERNEL_SYNC,
 			      .outcome = by_podmon ? NULL : &outcome };

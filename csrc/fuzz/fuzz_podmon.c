@@ -48,6 +48,7 @@ static size_t spec_size;
 static struct sockaddr_un address;
 static socklen_t address_size;
 static bool may_end;
+static bool joined[KERNEL_CHILDREN];	/* those that have said so */
 static int children;	/* an eventfd in the place of podmon's signalfd */
 
 /* --- clients ------------------------------------------------------------------------------------------------ */
@@ -280,10 +281,25 @@ static void set_spec(const uint8_t *data, size_t size)
 	spec_size = size;
 }
 
+/* What podmon has told a child: a gate that a client may open, or the one beyond, for who has joined. */
+static void hear(const struct kernel_child *child)
+{
+	uint32_t gate;
+
+	while (recv(child->sync, &gate, sizeof gate, MSG_DONTWAIT) == sizeof gate)
+		if (gate > GATE_JOINED || (gate == GATE_JOINED && !joined[child - kernel_children]))
+			kernel_complain("podmon opens a gate that there is not", gate);
+}
+
 static void report(struct kernel_child *child, const uint8_t *data, size_t size)
 {
+	struct report said = { 0 };
+
 	if (!child->pid || child->sync < 0 || !size)
 		return;
+	hear(child);
+	memcpy(&said, data + 1, size - 1 < sizeof said ? size - 1 : sizeof said);
+	joined[child - kernel_children] |= said.type == REPORT_JOINED;
 	send_with(child->sync, data + 1, size - 1, data, *data < FD_KINDS);
 }
 
@@ -295,6 +311,7 @@ static void go(struct kernel_child *child, const uint8_t *data, size_t size)
 	if (child->outcome && size >= 2)
 		*child->outcome = (struct outcome){ .tried = data[0] & 1, .failed = data[0] & 2, .op = data[0] >> 2,
 						    .call = data[1] % SP_CALL_COUNT, .err = EIO };
+	hear(child);
 	close(child->sync);
 	child->sync = -1;
 }
@@ -390,6 +407,7 @@ static void begin(uint8_t flags)
 	ended = 0;
 	spec_size = 0;
 	may_end = false;
+	memset(joined, 0, sizeof joined);
 	checked(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	clients[0] = (struct client){ .fd = pair[0] };
 	children = checked(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));

@@ -111,6 +111,17 @@ def ops_seed(spec: Spec, *, by_podmon: bool, plan: bytes = b"") -> bytes:
     return struct.pack("<BBH", by_podmon, len(spec.fds), len(plan)) + plan + spec.data
 
 
+def past_the_end() -> Iterator[tuple[str, bytes]]:
+    """Specs of one op and one fd, with a field of the op that points just past the end of what it points into."""
+    data = encode([ops.Fd(0, 1, "stdout"), ops.Exec(("/app",))]).data
+    header = native.ffi.from_buffer("struct sp_spec *", data)
+    for field, end in {"fd": header.nfds, "s1": header.strings, "s2": header.strings, "s3": header.strings}.items():
+        changed = bytearray(data)
+        (op, *_) = native.ffi.from_buffer("struct sp_op[]", memoryview(changed)[native.ffi.sizeof(header[0]) :][:48])
+        setattr(op, field, end)
+        yield f"past-{field}", bytes(changed)
+
+
 # --- a podmon's life
 
 
@@ -215,6 +226,8 @@ def _stalled() -> Life:
     life.act("READ", 3)
     life.act("TIME", data=struct.pack("<H", 20000))
     life.act("END", 0, b"\0\x09")
+    life.ask("FORGET", id=5, serial=3)
+    life.act("READ", 4)
     life.act("READ", 4)
     return life
 
@@ -250,6 +263,21 @@ def _terminal() -> Life:
     life.act("WRITE", 0, b"\0files\n")
     life.ask("SIGNAL", id=5, signal=15, serial=3)
     life.act("END", 0, b"\0\x0f")
+    return life
+
+
+def _both() -> Life:
+    """A terminal beside pipes, for a container that is then forgotten; and gates that there are not."""
+    life = Life()
+    life.spawn(5)
+    life.report(0, TERMINAL, fd="TERMINAL")
+    life.ask("OPEN_GATE", id=5, gate=native.GATE["COUNT"])
+    life.act("GO", 0, b"\1\0")
+    life.act("END", 0, b"\0\0")
+    life.ask("FORGET", id=5, serial=1)
+    for end in range(3):
+        life.act("WRITE", end, b"\0to nobody")
+        life.act("SHUT", end)
     return life
 
 
@@ -299,6 +327,7 @@ LIVES = {
     "attached": _attached,
     "stalled": _stalled,
     "terminal": _terminal,
+    "both": _both,
     "joined": _joined,
     "logged": _logged,
     "unread": _unread,
@@ -332,6 +361,8 @@ def seeds() -> Iterator[tuple[str, bytes]]:
             yield f"ops/{name}-{by_podmon:d}", ops_seed(encode(each), by_podmon=by_podmon)
             for number, plan in enumerate(plans()):
                 yield f"ops/{name}-{by_podmon:d}-{number:02}", ops_seed(encode(each), by_podmon=by_podmon, plan=plan)
+    for name, data in past_the_end():
+        yield f"ops/{name}", struct.pack("<BBH", 0, 1, 0) + data
     for name, life in LIVES.items():
         yield f"podmon/{name}", bytes(life().data)
     for name, data in (*_setups(), *_hindered()):
