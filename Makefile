@@ -50,8 +50,11 @@ analyze: build/.c-tools  ## clang-tidy over csrc, as .clang-tidy says
 
 sanitize: build/.c-tools  ## tests with podmon and the extension built with ASan and UBSan
 	@$(BIN)/python -m tests.sanitized
-	@LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
-		$(BIN)/python -m pytest -p tests.sanitized -k 'not gibibyte' $(SANITIZED) $(PYTEST_ARGS)
+	@rm -f build/sanitized/python.*
+	@LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:log_path=$(CURDIR)/build/sanitized/python \
+		$(BIN)/python -m pytest -p tests.sanitized -k 'not gibibyte' $(SANITIZED) $(PYTEST_ARGS) || \
+		{ cat build/sanitized/python.* 2>/dev/null; exit 1; }
 
 valgrind: build/.c-tools  ## podmon and the walk of a spec under memcheck, on the inputs that are kept for the fuzzer
 	@$(MAKE) -s -C csrc/fuzz OUT=../../build/valgrind CHECKS= replay

@@ -29,8 +29,8 @@ EXTENSION = DIRECTORY / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
 REPORT = DIRECTORY / "report"  # its size in bytes first, see sanitized_report.c
 REPORT_SIZE = 65536
 
-# The program that the clone of sp_launch becomes runs on a stack that is unmapped without a function returning, so
-# stack-protecting instrumentation would leave its marks on memory that is somebody else's by then.
+# The child of sp_launch's clone runs on a stack that is unmapped without its functions having returned: what marks the
+# borders of variables on a stack would leave its marks on memory that is somebody else's by then.
 _FLAGS = [
     "-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fsanitize-undefined-trap-on-error",
     *build.WARNINGS,
@@ -46,14 +46,17 @@ def build_all() -> None:
     subprocess.run(["gcc", *_FLAGS, *report, *sources, "-o", PODMON], check=True)
     generated = DIRECTORY / "_native.c"
     build.make_ffi().emit_c_code(str(generated))
-    sources = [str(build.HERE / name) for name in build.EXTENSION_SOURCES]
+    _extension(generated, *(build.HERE / name for name in build.EXTENSION_SOURCES))
+
+
+def _extension(generated: Path, *sources: Path) -> None:
     include = ["-I", str(build.HERE), "-I", sysconfig.get_path("include")]
+    own = {generated: ["-w"], build.HERE / "spawn.c": _ON_ITS_OWN_STACK}
     objects = []
-    for source in [str(generated), *sources]:
-        made = str(DIRECTORY / f"{Path(source).stem}.o")
-        flags = [flag for flag in _FLAGS if source != str(generated) or flag not in build.WARNINGS]
-        subprocess.run(["gcc", "-fPIC", *flags, *_ON_ITS_OWN_STACK, *include, "-c", source, "-o", made], check=True)
-        objects.append(made)
+    for source in (generated, *sources):
+        objects.append(DIRECTORY / f"{source.stem}.o")
+        command = ["gcc", "-fPIC", *_FLAGS, *own.get(source, []), *include, "-c", source, "-o", objects[-1]]
+        subprocess.run(command, check=True)
     subprocess.run(["gcc", "-shared", "-fsanitize=address", *objects, "-o", EXTENSION], check=True)
 
 
