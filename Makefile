@@ -46,7 +46,7 @@ build/.c-tools: scripts/setup.sh $(VENV)/.installed
 
 analyze: build/.c-tools  ## clang-tidy over csrc, as .clang-tidy says
 	@printf '%s\n' csrc/*.c $(filter-out csrc/fuzz/life.c,$(wildcard csrc/fuzz/*.c)) | \
-		xargs -P "$$(nproc)" -I {} clang-tidy --quiet {} -- -std=gnu11 -Icsrc
+		xargs -P "$$(nproc)" -I {} clang-tidy --quiet {} -- -std=gnu11 -Icsrc 2> >(grep -v 'warnings\? generated' >&2)
 
 sanitize: build/.c-tools  ## tests with podmon and the extension built with ASan and UBSan
 	@$(BIN)/python -m tests.sanitized
