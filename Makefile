@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 120
 SANITIZED := $(addprefix tests/sandbox/,linux/test_ops_fail.py $(addprefix pod/test_,podmon.py podmon_peers.py attach.py \
 	joining.py sandbox.py sharing.py))
 
-.PHONY: help setup demo test lint clean check-c analyze sanitize valgrind fuzz
+.PHONY: help setup demo test bench lint clean check-c analyze sanitize valgrind fuzz
 
 help:  ## show every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -32,6 +32,9 @@ demo: setup  ## run a pod with a file puller, a web server and a reader; leaves 
 
 test: setup  ## run the whole test suite (as root; says what it could not run, and why)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: setup  ## measure pods beside other runtimes, and write docs/benchmarks.md (as root)
+	@scripts/bench.sh $(BENCH_ARGS)
 
 lint: setup  ## format, lint and type checks
 	@$(BIN)/ruff format --check .

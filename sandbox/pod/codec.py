@@ -133,7 +133,8 @@ def _mapping_reader(item: Convert) -> Convert:
 def _fields_reader(kind: Any) -> Convert:
     @functools.cache  # when the first is read: a class may have fields of its own kind
     def readers() -> dict[str, Convert]:
-        return {name: _reader(hint) for name, hint in typing.get_type_hints(kind).items()}
+        hints = typing.get_type_hints(kind)  # class variables are among them, and are no fields
+        return {field.name: _reader(hints[field.name]) for field in fields(kind)}
 
     def read(data: Any) -> Any:
         known = readers()

@@ -19,7 +19,7 @@ from sandbox.linux import native, netfilter, network
 from sandbox.linux.network import Network
 from sandbox.linux.network_watch import Watch
 from sandbox.model import Pod
-from sandbox.pod import hostports, resolv, wire
+from sandbox.pod import hostports, leases, resolv, wire
 from sandbox.pod.passage import Note
 from sandbox.pod.root_network import Attached, RootNetwork, held_by_others
 from sandbox.pod.sandbox import PodSandbox
@@ -147,7 +147,7 @@ class Networks:
 
     def _listen(self) -> None:
         if self._watch is None:
-            self._watch = Watch(self._root.has_link)
+            self._watch = Watch(leases.is_link_name)
             for each in self._watch.sockets:
                 asyncio.get_running_loop().add_reader(each, self._hear)
 

@@ -74,10 +74,6 @@ class RootNetwork:
         self._networks: tuple[Network, ...] = ()  # those whose family the host has
         self._applied: list[Any] | None = None  # the table as nft showed it when it was made
 
-    def has_link(self, name: str) -> bool:
-        """Whether this is the name of a link of one of its pods."""
-        return name.startswith(leases.link_name(self.name, ""))
-
     # ---- what is known ----
 
     @property
@@ -95,7 +91,7 @@ class RootNetwork:
     def _recovered(self) -> Book:
         """What was in a book that cannot be read, as far as the kernel knows it."""
         name, bridge = self.name, self._links.find(self.name)
-        own = [link for link in self._links.all() if self.has_link(link.name)]
+        own = [link for link in self._links.all() if link.name.startswith(leases.link_name(name, ""))]
         numbers = {leases.uid_of(link.alias): int(link.name.rpartition("-")[2]) for link in own}
         found = self._links.addresses(bridge.index) if bridge else []
         prefixes = sorted({each.network for each in found if not each.is_link_local}, key=lambda each: each.version)
