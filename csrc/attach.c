@@ -149,8 +149,10 @@ static int add_sink(struct output *output, int fd, bool patient)
 {
 	struct sink *sink = calloc(1, sizeof *sink);
 
-	if (!sink)
+	if (!sink) {
+		close(fd);
 		return -ENOMEM;
+	}
 	*sink = (struct sink){
 		.source = { .fd = fd, .ready = on_sink }, .from = output, .patient = patient, .next = sinks };
 	sinks = sink;
@@ -316,7 +318,9 @@ static void on_room(struct source *source, uint32_t events)
 	struct input *input = (struct input *)source;
 	ssize_t wrote = put(input, input->rest, input->used);
 
-	(void)events;
+	/* A terminal that nobody has open any more takes nothing and says EAGAIN for ever. */
+	if (!wrote && events & (EPOLLHUP | EPOLLERR))
+		wrote = -1;
 	if (wrote > 0) {
 		input->used -= (size_t)wrote;
 		memmove(input->rest, input->rest + wrote, input->used);
@@ -378,8 +382,10 @@ static int add_feed(struct input *input, int fd)
 {
 	struct feed *feed = calloc(1, sizeof *feed);
 
-	if (!feed)
+	if (!feed) {
+		close(fd);
 		return -ENOMEM;
+	}
 	*feed = (struct feed){ .source = { .fd = fd, .ready = on_feed }, .to = input, .next = feeds };
 	feeds = feed;
 	if (input->source.fd < 0)

@@ -183,5 +183,8 @@ static void on_connect(struct source *source, uint32_t events)
 int accept_from(int fd)
 {
 	listener = (struct source){ .fd = fd, .ready = on_connect };
-	return watch(&listener, EPOLLIN);
+	if (!watch(&listener, EPOLLIN))
+		return 0;
+	listener.fd = -1;
+	return -1;
 }

@@ -400,6 +400,8 @@ static void on_terminal(struct task *task, int master)
 		return;
 	}
 	task->terminal = task->carried = true;
+	close_output(&task->out);	/* pipes, in a spec that has both */
+	end_input(&task->in);
 	open_output(&task->out, task->log, "stdout", master, true);
 	if (copy >= 0)
 		open_input(&task->in, copy, task->stdin_once);
@@ -419,6 +421,8 @@ static bool take_report(struct task *task)
 	if (got < 0 && errno == ECONNRESET)	/* it left a gate's opening unread; what it said comes after this */
 		return true;
 	if (got != sizeof report) {
+		if (count)
+			close(fd);
 		on_closed(task);
 		return false;
 	}
@@ -594,14 +598,31 @@ static int spec_fd(const struct request *request, int32_t index)
 	return index == SP_NO_FD ? -1 : fcntl(request->fds[1 + index], F_DUPFD_CLOEXEC, 0);
 }
 
+/* May what is read and written of it be so without ever waiting?  spawn.h asks for that, and one who does not keep to it
+ * would have every container of the pod wait for this one. */
+static bool is_ready(const struct request *request, int32_t index)
+{
+	return index == SP_NO_FD || fcntl(request->fds[1 + index], F_GETFL) & O_NONBLOCK;
+}
+
+static bool has_ready_streams(const struct request *request, const struct sp_spec *spec)
+{
+	return is_ready(request, spec->log_stdout) && is_ready(request, spec->log_stderr) &&
+	       is_ready(request, spec->stdin_pipe);
+}
+
 /* Here, not in the engine, whose process the kernel would otherwise show to clients as the one they talk to. */
 static int start_listening(const struct request *request, const struct sp_spec *spec)
 {
-	int fd = spec_fd(request, spec->listener);
+	int err = 0, fd = spec_fd(request, spec->listener);
 
 	if (spec->listener == SP_NO_FD)
 		return 0;
-	return fd < 0 || listen(fd, 16) || accept_from(fd) ? -errno : 0;
+	if (fd < 0 || listen(fd, 16) || accept_from(fd))
+		err = -errno;
+	if (err && fd >= 0)
+		close(fd);
+	return err;
 }
 
 static void on_setup(const struct request *request)
@@ -763,8 +784,12 @@ static void on_spawn(const struct request *request)
 		refuse(request, err);
 		return;
 	}
-	if (cgroup_of(request, spec) == -ESRCH) {
-		refuse(request, -ESRCH);
+	if (!has_ready_streams(request, spec))
+		err = -EINVAL;
+	else if (cgroup_of(request, spec) == -ESRCH)
+		err = -ESRCH;
+	if (err) {
+		refuse(request, err);
 		unmap_spec(spec);
 		return;
 	}
@@ -904,12 +929,12 @@ void on_request(struct connection *connection)
 		return;
 	}
 	request.from = connection;
-	if (cut)	/* there is room for all fds that a spec may have, so it is our limit of fds */
-		refuse(&request, -EMFILE);
-	else if (got < SP_MESSAGE_OLDEST || got > (ssize_t)sizeof request.message) {
+	if (got < SP_MESSAGE_OLDEST || got > (ssize_t)sizeof request.message) {
 		request.message = (struct sp_message){ 0 };	/* nothing in it can be trusted to be what it says */
 		refuse(&request, -EBADMSG);
-	} else if (request.message.type >= sizeof requests / sizeof *requests || !requests[request.message.type])
+	} else if (cut)	/* there is room for all fds that a spec may have, so it is our limit of fds */
+		refuse(&request, -EMFILE);
+	else if (request.message.type >= sizeof requests / sizeof *requests || !requests[request.message.type])
 		refuse(&request, -EINVAL);
 	else
 		requests[request.message.type](&request);
@@ -989,23 +1014,28 @@ static int due_in(void)
 	return is_short() && (least < 0 || least > RETRY_MS) ? RETRY_MS : least;
 }
 
+/* One event, and what time has brought. */
+static void turn(void)
+{
+	struct epoll_event event;
+	int count = epoll_wait(loop_fd, &event, 1, due_in());	/* one at a time: what it does may close others */
+
+	if (count < 0 && errno != EINTR)
+		_exit(EXIT_NO_LOOP);
+	if (count > 0) {
+		struct source *source = event.data.ptr;
+
+		source->ready(source, event.events);
+	}
+	try_again();
+	retry(now_ms());
+	drop_stalled(now_ms());
+	bury_the_dead();
+}
+
 int main(void)
 {
 	prepare();
-	for (;;) {
-		struct epoll_event event;
-		int count = epoll_wait(loop_fd, &event, 1, due_in());	/* one at a time: what it does may close others */
-
-		if (count < 0 && errno != EINTR)
-			_exit(EXIT_NO_LOOP);
-		if (count > 0) {
-			struct source *source = event.data.ptr;
-
-			source->ready(source, event.events);
-		}
-		try_again();
-		retry(now_ms());
-		drop_stalled(now_ms());
-		bury_the_dead();
-	}
+	for (;;)
+		turn();
 }

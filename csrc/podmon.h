@@ -71,7 +71,7 @@ extern struct connection *connections;
 /* Talk to whoever is at the other end of `fd`: its requests go to on_request.  0 or -1. */
 int add_connection(int fd);
 
-/* Take connections from the listening socket `fd`.  0 or -1. */
+/* Take connections from the listening socket `fd`, which is then connection.c's own.  0 or -1. */
 int accept_from(int fd);
 
 /* Tell a connection something; what it has no room for now waits in its queue, so that no client holds up another. */

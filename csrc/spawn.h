@@ -60,7 +60,7 @@
 #define SP_MAX_SPEC 8388608
 #define SP_MAX_OPS 4096
 #define SP_CONTROL_FD 3
-#define SP_NO_FD -1
+#define SP_NO_FD -1 /* NOLINT(bugprone-macro-parentheses): cffi reads a number and nothing else */
 
 /* One row of a spawn spec.  What fd, s1 to s3, flags, a and b mean for each kind is in sandbox/linux/ops.py;
  * which of them a kind cannot do without is in the table of child.c. */
