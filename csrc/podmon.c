@@ -389,13 +389,17 @@ static void fail_for_fds(struct task *task)
 static void on_terminal(struct task *task, int master)
 {
 	struct sp_message message = { .type = SP_TERMINAL, .scope = SP_OF_CONNECTION, .id = task->id };
-	int copy = task->stdin_open ? fcntl(master, F_DUPFD_CLOEXEC, 0) : -1;
+	int copy;
 
-	if (task->owner || task->terminal || (task->stdin_open && copy < 0)) {
+	if (task->owner || task->terminal) {
 		if (task->owner)
 			tell(task->owner, &message, master);
-		else if (!task->terminal)
-			fail_for_fds(task);
+		close(master);
+		return;
+	}
+	copy = task->stdin_open ? fcntl(master, F_DUPFD_CLOEXEC, 0) : -1;
+	if (task->stdin_open && copy < 0) {
+		fail_for_fds(task);
 		close(master);
 		return;
 	}
@@ -426,9 +430,11 @@ static bool take_report(struct task *task)
 		on_closed(task);
 		return false;
 	}
-	if (report.type == REPORT_AT_GATE)
+	if (report.type == REPORT_AT_GATE) {
+		if (count)
+			close(fd);
 		come_to(task, report.gate == SP_GATE_PREPARE ? AT_PREPARE : AT_START);
-	else if (!count)
+	} else if (!count)
 		fail_for_fds(task);
 	else if (report.type == REPORT_JOINED)
 		on_joined(task, &report, fd);
