@@ -45,7 +45,7 @@ SAMPLES: Sequence[Op] = (
     ops.ReadOnlyRoot(),
     ops.Mknod("/dev/fuse", 0o020666, 10, 229),
     ops.Symlink("/proc/self/fd", "/dev/fd"),
-    ops.Chdir("/work/here"),
+    ops.Chdir("/srv/here"),
     ops.Open("/dev/null", 0),
     ops.Fd(0, 1, "stdout"),
     ops.OomScoreAdj(0, -997),
