@@ -303,9 +303,15 @@ static _Noreturn void end_podmon(void)
 	_exit(EXIT_ENDED);
 }
 
+static bool lost_more(const struct task *task)
+{
+	return task->log && task->log->lost_bytes != task->told_lost;
+}
+
+/* How much is lost is told when that is over, not meanwhile. */
 static bool log_changed(const struct task *task)
 {
-	return task->log && (task->log->err != task->told_err || task->log->lost_bytes != task->told_lost);
+	return task->log && (task->log->err != task->told_err || (!task->log->err && lost_more(task)));
 }
 
 static struct sp_message log_state(const struct task *task)
@@ -330,7 +336,7 @@ static void tell_end(struct task *task)
 {
 	if (task->come & ENDED)
 		return;
-	if (log_changed(task))
+	if (log_changed(task) || lost_more(task))
 		tell_log(task, now_ms());
 	come_to(task, ENDED);
 	if (task->vital)

@@ -261,20 +261,20 @@ def _grown(files: _Files, there: list[_File], changes: _Changes, tells: _Tells) 
         if current:
             for data in current.read():
                 yield from splitter.feed(data)
+            current.position -= splitter.take_back()  # a full disk may have podmon take back what is not whole
         newer = files.newer(current)
         if files.lost:
             tells.lost()
         if newer:
             continue
-        if ended:
-            break
-        if current and current.removed():
-            # An open file would keep its directory, and so the watch on it, from ever ending.
+        if current and (ended or current.removed()):
+            # With what is not whole.  And an open file would keep its directory, and so the watch on it, from ever ending.
             yield from _rest(files, current, splitter)
             current = None
+        if ended:
+            break
         tells.caught_up()
         changes.wait()
-    yield from splitter.end()
 
 
 def _rest(files: _Files, file: _File, splitter: Splitter, *, end: int | None = None) -> Iterator[Entry]:

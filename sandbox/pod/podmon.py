@@ -20,7 +20,7 @@ from sandbox.errors import SandboxError, WrongState
 from sandbox.linux import native, ops
 from sandbox.linux.ops import Op
 from sandbox.pod import forks, wire
-from sandbox.pod.child import Child, Stage
+from sandbox.pod.child import Child, LogState, Stage
 from sandbox.status import ExitStatus
 
 __all__ = ["POD_NAMESPACES", "Child", "Podmon", "Stage", "readable", "writable"]
@@ -293,6 +293,14 @@ class Podmon:
             self._hear_answer(message)
             return
         child = self._child_of(message)
+        self._hear_of(child, message, fds)
+        for fd in fds:
+            os.close(fd)
+        if child.stage is Stage.ENDED and child.scope == native.SCOPE["OF_CONNECTION"]:
+            self._own.pop(child.number, None)
+
+    def _hear_of(self, child: Child, message: Any, fds: list[int]) -> None:
+        """Take what it says, and those of its fds that are wanted."""
         match wire.type_of(message):
             case "SPAWNED":
                 child.spawned(fds.pop() if fds else None)
@@ -307,12 +315,10 @@ class Podmon:
                 if self.pidfd < 0 and fds:
                     self.pidfd = fds.pop()
                 child.end()
+            case "LOG_STATE":
+                child.hear_of_log(LogState(message.err, message.lost_lines, message.lost_bytes))
             case _:
                 self._hear_end(child, message)
-        for fd in fds:
-            os.close(fd)
-        if child.stage is Stage.ENDED and child.scope == native.SCOPE["OF_CONNECTION"]:
-            self._own.pop(child.number, None)
 
     def _child_of(self, message: Any) -> Child:
         """The child that a message is about; of the pod's, one may be another engine's and new to us."""

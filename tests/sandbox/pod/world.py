@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from sandbox.errors import NotFound, SandboxError, WrongState
 from sandbox.model import Pod, RestartPolicy
 from sandbox.pod import worker as module
+from sandbox.pod.child import LogState
 from sandbox.pod.config import Config
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.passage import Note
@@ -36,6 +37,7 @@ class FakeContainer:
         self.started = NOON
         self.signals: list[int] = []
         self.forgotten = False
+        self.logged: list[LogState] = []
         self._end = asyncio.Event()
 
     def end(self, code: int = 0, signal: int | None = None) -> None:
@@ -47,6 +49,12 @@ class FakeContainer:
     async def ended(self) -> None:
         if self.stage is not Stage.ENDED:
             await self._end.wait()
+
+    async def log_states(self) -> AsyncIterator[LogState]:
+        """Those that the test puts into `logged`, up to its end."""
+        for state in self.logged:
+            yield state
+        await self.ended()
 
     async def start(self) -> None:
         self.stage = Stage.RUNNING
