@@ -22,6 +22,7 @@ static pthread_cond_t more = PTHREAD_COND_INITIALIZER;
 static struct list queue, finished;	/* under the lock */
 static bool woken;			/* likewise */
 static unsigned int under_way;		/* jobs that are not done; the loop's alone */
+static uint64_t since;			/* when the first of them began, or the one before it was done */
 static bool started;
 static struct source bell = { .fd = -1 };	/* an eventfd: the thread rings it */
 
@@ -102,7 +103,8 @@ static bool start(void)
 
 void disk_do(struct job *job)
 {
-	under_way++;
+	if (!under_way++)
+		since = now_ms();
 	if (!started)
 		started = start();
 	if (!started)
@@ -123,6 +125,11 @@ bool disk_busy(void)
 	return under_way;
 }
 
+uint64_t disk_since(void)
+{
+	return since;
+}
+
 bool disk_finish(void)
 {
 	bool any;
@@ -133,6 +140,7 @@ bool disk_finish(void)
 	for (struct job *job; (job = take(&finished));) {
 		pthread_mutex_unlock(&lock);
 		under_way--;
+		since = now_ms();
 		job->done(job);
 		pthread_mutex_lock(&lock);
 	}

@@ -6,6 +6,7 @@
 #define SEEDPOD_DISK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct job {
 	struct job *next;
@@ -20,6 +21,9 @@ void disk_do(struct job *job);
 
 /* Is any job not done yet? */
 bool disk_busy(void);
+
+/* Then: since when (now_ms) it has got no further. */
+uint64_t disk_since(void);
 
 /* In a job's work: may it wait?  Not where the loop does it itself. */
 bool disk_may_wait(void);

@@ -72,8 +72,7 @@ struct task {
 	uint64_t oom_kills;	/* that were counted there before it was born */
 	uint64_t started_ns;
 	struct sp_message end;	/* type 0 until it is known */
-	bool over;		/* it has ended, as `end` says, at `over_at` */
-	uint64_t over_at;
+	bool over;		/* it has ended, as `end` says */
 	struct ending *ending;	/* what the disk is to take of that; NULL: it has, or is not asked yet */
 	bool settled;		/* nothing is to be written any more but what others write to its output */
 	bool forgotten;		/* for everybody but the disk */
@@ -393,7 +392,6 @@ static void end_task(struct task *task, struct sp_message end)
 	task->end = end;
 	task->pid = 0;
 	task->over = true;
-	task->over_at = now_ms();
 	go_on_ending(task);
 }
 
@@ -414,12 +412,12 @@ static void on_disk(void)
 	}
 }
 
-/* When an end is told though the disk has not taken all: it holds nobody up for longer than a client does. */
+/* When an end is told though the disk has not taken all: it may stand still for as long as a client may. */
 static uint64_t end_due(const struct task *task)
 {
 	if (!task->over || task->settled || task->come & ENDED)
 		return UINT64_MAX;
-	return log_waits() ? 0 : task->over_at + stall_ms;
+	return log_waits() ? 0 : disk_since() + stall_ms;
 }
 
 static uint64_t log_due(const struct task *task)

@@ -91,7 +91,8 @@ def _open_stdin(spec: ContainerSpec, fds: ExitStack) -> tuple[int | None, Stdin 
 
 
 def _open_log(target: LogTarget, sources: tuple[int | None, int | None], fds: ExitStack) -> Log:
-    target.directory.mkdir(parents=True, exist_ok=True)
+    if not target.directory.is_dir():  # mkdir waits for a disk that stalls even where there is nothing to do
+        target.directory.mkdir(parents=True, exist_ok=True)
     directory = os.open(target.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fds.callback(os.close, directory)
     return Log(directory, target.name, *sources, target.size, target.files, target.block)
