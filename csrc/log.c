@@ -414,12 +414,14 @@ static void write_job(struct stream *stream, size_t length, bool end)
 	disk_do(&writing.job);
 }
 
-/* There is something left after the last newline where that is not the end, and never more than a piece. */
+/* What is left after the last newline is kept until its end comes: never more than a piece. */
 void stream_write(struct stream *stream, size_t length)
 {
-	size_t room = stream->used + length < LINE_MAX_PIECE ? stream->used + length : LINE_MAX_PIECE;
+	const char *data = input + stream->used, *newline = memrchr(data, '\n', length);
+	size_t left = newline ? (size_t)(data + length - newline) - 1 : stream->used + length;
+	size_t room = left < LINE_MAX_PIECE ? left : LINE_MAX_PIECE;
 
-	if (input[stream->used + length - 1] != '\n' && room > stream->room) {
+	if (room > stream->room) {
 		char *rest = realloc(stream->rest, room);
 
 		if (rest) {

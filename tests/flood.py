@@ -1,5 +1,5 @@
-"""What the probe writes when it is asked to `flood`: numbered lines, long ones and binary ones among them, the last without
-an end.  tests/probe.c knows them too."""
+"""What the probe writes when it is asked to `flood`: numbered lines of any bytes, some of them long, the last without an
+end.  tests/probe.c knows them too."""
 
 from __future__ import annotations
 

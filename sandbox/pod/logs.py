@@ -268,7 +268,7 @@ def _grown(files: _Files, there: list[_File], changes: _Changes, tells: _Tells) 
         if newer:
             continue
         if current and (ended or current.removed()):
-            # With what is not whole.  And an open file would keep its directory, and so the watch on it, from ever ending.
+            # With what is not whole.  An open file would keep its directory, and so the watch on it, from ever ending.
             yield from _rest(files, current, splitter)
             current = None
         if ended:

@@ -1,4 +1,4 @@
-"""Logs on a disk that stalls or is full: podmon serves everybody else, loses no more than it says, and tears no line."""
+"""Logs on a disk that stalls or is full: podmon serves everybody else, loses what it says, and tears no line."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ def test_what_a_full_disk_loses_is_counted_and_the_log_goes_on_when_there_is_roo
 
     async def test() -> None:
         async with lab.box() as box:
-            script = f"{WAIT} seq 1 {count}; {AFTER} echo after; echo error >&2; {AFTER.replace('after', 'end')} echo end"
+            last = AFTER.replace("after", "end")
+            script = f"{WAIT} seq 1 {count}; {AFTER} echo after; echo error >&2; {last} echo end"
             container = await start(lab, box, script)
             (lab.logs / "filler").write_bytes(b"x" * (200 << 10))
             await go(box, container)

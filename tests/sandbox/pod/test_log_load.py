@@ -1,4 +1,4 @@
-"""Logs under load: containers that flood both streams, files that are rotated meanwhile, pipes that others keep open."""
+"""Logs under load: containers that flood both streams, rotations meanwhile, pipes that others keep open."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ pytestmark = pytest.mark.root
 LINES = 3000  # of each stream: three megabytes of output
 
 
-async def start(lab: Lab, box: PodSandbox, name: str, *argv: str, mounts: tuple[BindMount, ...] = ()) -> SandboxContainer:
+async def start(
+    lab: Lab, box: PodSandbox, name: str, *argv: str, mounts: tuple[BindMount, ...] = ()
+) -> SandboxContainer:
     """A container whose log stands as the engine has it, and is rotated thirty times in a flood, but never away."""
     spec = ContainerSpec(argv, lab.busybox, ENV, mounts=mounts)
     log = LogTarget(lab.logs / name, "0.log", size=200_000, files=1000)
