@@ -1,4 +1,4 @@
-"""What the probe writes when it is asked to `flood`: numbered lines of any bytes, some of them long, the last without an
+"""What the probe writes when asked to `flood`: numbered lines of any bytes, some of them long, the last without an
 end.  tests/probe.c knows them too."""
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class FakeContainer:
         self.started = NOON
         self.signals: list[int] = []
         self.forgotten = False
-        self.logged: list[LogState] = []
+        self._logged: list[LogState] = []
+        self._heard = asyncio.Event()
         self._end = asyncio.Event()
 
     def end(self, code: int = 0, signal: int | None = None) -> None:
@@ -45,16 +46,24 @@ class FakeContainer:
             self.exit = ExitStatus(code, signal, False, NOON, module.now())
             self.stage = Stage.ENDED
             self._end.set()
+            self._heard.set()
 
     async def ended(self) -> None:
         if self.stage is not Stage.ENDED:
             await self._end.wait()
 
     async def log_states(self) -> AsyncIterator[LogState]:
-        """Those that the test puts into `logged`, up to its end."""
-        for state in self.logged:
-            yield state
-        await self.ended()
+        while True:
+            while self._logged:
+                yield self._logged.pop(0)
+            if self.stage is Stage.ENDED:
+                return
+            self._heard.clear()
+            await self._heard.wait()
+
+    def tell_log(self, state: LogState) -> None:
+        self._logged.append(state)
+        self._heard.set()
 
     async def start(self) -> None:
         self.stage = Stage.RUNNING
