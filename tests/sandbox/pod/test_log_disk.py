@@ -246,7 +246,7 @@ def test_with_block_a_container_waits_for_room_and_no_line_is_lost(lab: Lab) -> 
 
 def test_with_block_the_last_words_of_who_ended_meanwhile_are_kept(lab: Lab) -> None:
     """Of the last sixteen, as each costs podmon some fds; and nobody waits for the disk to hear of an end."""
-    many = 20
+    many = 18
 
     async def test() -> None:
         async with lab.box() as box:

@@ -138,7 +138,7 @@ def test_a_grandchild_that_floods_for_ever_holds_no_end_up(lab: Lab) -> None:
     async def test() -> None:
         async with lab.box(sharing=Sharing(pid=True)) as box:
             other = await lab.start(box, "exec sleep 600", "other")
-            container = await lab.start(box, "yes & exit 3", size=1 << 20, files=2)
+            container = await lab.start(box, "yes & yes & yes & yes & exit 3", size=1 << 20, files=2)
             assert (await container.wait()).code == 3
             assert (await output_of(box, other, "echo", "served")) == (0, "served\n")
             await container.forget()  # and its pipe is closed: the flood ends by SIGPIPE
