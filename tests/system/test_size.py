@@ -53,7 +53,7 @@ def size_of(pid: int) -> Size:
 
 def pod(seedpod: Seedpod, name: str, **spec: object) -> Manifest:
     """Two containers that have written something, and would be what is measured if they were ours."""
-    script = "seq 1 20000; seq 1 20000 >&2; printf unfinished; exec sleep 1000"
+    script = "seq 1 20000; seq 1 20000 >&2; printf unfinished; exec sleep 100000"
     containers = [seedpod.shell(each, script) for each in ("app", "side")]
     return seedpod.pod(*containers, name=name, **spec)
 
@@ -111,7 +111,7 @@ def test_podmon_and_the_engine_stay_as_large_as_they_are(seedpod: Seedpod) -> No
             for number in range(rounds):
                 running.say(f"{EXECS // ROUNDS} true")
                 assert running.hear() == "done"
-                flood = f"yes {LINE} | head -c {CHUNK << 20} > /proc/1/fd/1"
+                flood = f"[ -e /flood ] || yes {LINE} | head -c {CHUNK << 20} > /flood; cat /flood > /proc/1/fd/1"
                 done = seedpod.command("exec", "web", "-c", "app", "--", "sh", "-c", flood)
                 assert (done.returncode, done.stderr) == (0, "")
                 if not number % 32:

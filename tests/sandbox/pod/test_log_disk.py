@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from sandbox.pod import logs
 from sandbox.pod import sandbox as sandbox_module
 from sandbox.pod.child import LogState
 from sandbox.pod.entries import Entry
-from sandbox.pod.podmon import Podmon, Stage
+from sandbox.pod.podmon import Podmon, Stage, readable
 from sandbox.pod.sandbox import PodSandbox
 from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.streams import LogTarget
@@ -122,6 +123,28 @@ def test_a_container_is_created_once_its_log_is_there(lab: Lab, tmp_path: Path) 
                 assert box._podmon.children[2].stage is Stage.PREPARED
             assert (await (await making).wait()).code == 0
         assert [entry.text for entry in logged(lab)] == [b"late"]
+
+    with disk.freezable(lab.logs, tmp_path / "image"):
+        bounded(test)
+
+
+def test_a_podmon_that_is_to_end_while_the_disk_stalls_takes_its_containers_along(lab: Lab, tmp_path: Path) -> None:
+    """Its thread cannot die before that write returns, and until then the kernel would leave them alone."""
+
+    async def test() -> None:
+        async with lab.box() as box:
+            writer = await start(lab, box, WAIT + "seq 1 200000; exec sleep 600")
+            other = await start(lab, box, "exec sleep 600", "other")
+            assert writer.pidfd is not None
+            assert other.pidfd is not None
+            with disk.frozen(lab.logs):
+                await go(box, other)
+                assert await asyncio.to_thread(comes_to_rest, box.pid)
+                pidfds = [os.dup(writer.pidfd), os.dup(other.pidfd)]
+                await box._podmon._send("SHUTDOWN", box._podmon._new_own(()))
+                for pidfd in pidfds:
+                    await readable(pidfd)
+                    os.close(pidfd)
 
     with disk.freezable(lab.logs, tmp_path / "image"):
         bounded(test)
@@ -250,9 +273,9 @@ def test_with_block_the_last_words_of_who_ended_meanwhile_are_kept(lab: Lab) -> 
 
     async def test() -> None:
         async with lab.box() as box:
-            first = await start(lab, box, f"{WAIT} head -c 100000 /dev/zero | tr '\\0' '\\n'", block=True)
+            first = await start(lab, box, f"{WAIT} head -c 150000 /dev/zero | tr '\\0' '\\n'", block=True)
             ended = [await start(lab, box, f"{AFTER} echo {name}", f"n{name}", block=True) for name in range(many)]
-            (lab.logs / "filler").write_bytes(b"x" * (3 << 20))
+            (lab.logs / "filler").write_bytes(b"x" * (11 << 20))
             await go(box, first)
             await log_state(first, failing=True)
             await output_of(box, first, "touch", "/dev/shm/after")
@@ -266,5 +289,5 @@ def test_with_block_the_last_words_of_who_ended_meanwhile_are_kept(lab: Lab) -> 
             kept = [name for name in range(many) if [each.text for each in logged(lab, f"n{name}")]]
             assert kept == list(range(many - 16, many))
 
-    with disk.small(lab.logs, "4m"):
+    with disk.small(lab.logs, "12m"):
         bounded(test)
