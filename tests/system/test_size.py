@@ -23,6 +23,11 @@ ROUNDS = MIB // CHUNK
 LINE = "0123456789" * 9
 EXECS = 20000 if LONG else 200
 
+# KiB.  A deeper call may touch a page of a stack for the first time; CPython takes memory from the kernel a MiB at a time,
+# and gives it back where all of one is free.
+PODMON_GROWTH = 12
+ENGINE_GROWTH = 3072
+
 # Programs in the container `app`: a command per line of stdin, so many times.
 JOINS = """
     import sandbox, sys
@@ -123,6 +128,6 @@ def test_podmon_and_the_engine_stay_as_large_as_they_are(seedpod: Seedpod) -> No
         after = size_of(podmon), size_of(engine)
         assert running.end() == 0
     print(*before, *after)
-    for old, new, pages in zip(before, after, (3, 128), strict=True):
+    for old, new, growth in zip(before, after, (PODMON_GROWTH, ENGINE_GROWTH), strict=True):
         assert new.fds == old.fds
-        assert new.private <= old.private + 4 * pages, (old, new)
+        assert new.private <= old.private + growth, (old, new)
