@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 
 C_SOURCES := $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-.PHONY: help setup demo test soak lint clean
+.PHONY: help setup demo test soak bench lint clean
 
 help:  ## show every target
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -30,6 +30,9 @@ test: setup  ## run the whole test suite (as root; says what it could not run, a
 
 soak: setup  ## long forms of tests of size: 10 GiB of logs, 20,000 execs
 	@SEEDPOD_LONG=1 $(BIN)/python -m pytest -s tests/system/test_size.py
+
+bench: setup  ## measure pods beside other runtimes, and write docs/benchmarks.md (as root)
+	@scripts/bench.sh $(BENCH_ARGS)
 
 lint: setup  ## format, lint and type checks
 	@$(BIN)/ruff format --check .

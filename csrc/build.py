@@ -11,10 +11,11 @@ import os
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from cffi import FFI
-from setuptools import Extension
+from setuptools import Command, Extension
 from setuptools.command.build_ext import build_ext as _build_ext
 from setuptools.errors import CompileError
 
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 EXTENSION_SOURCES = ["spawn.c", "pump.c"]
 PODMON_SOURCES = ["podmon.c", "connection.c", "attach.c", "child.c", "log.c", "disk.c"]
+LAUNCHER_SOURCES = ["seedpod.c"]
 PODMON = "sandbox/linux/podmon"
 HEADERS = ["spawn.h", "sys.h", "child.h", "disk.h", "log.h", "podmon.h"]
 
@@ -66,8 +68,8 @@ def link_kernel_headers(into: Path) -> Path:
     return into
 
 
-def build_podmon(target: Path, work: Path) -> None:
-    """Compile the static podmon to `target`; SEEDPOD_PODMON_CC names another compiler than musl-gcc."""
+def build_program(sources: list[str], target: Path, work: Path) -> None:
+    """Compile a static program to `target`; SEEDPOD_PODMON_CC names another compiler than musl-gcc."""
     compiler = os.environ.get("SEEDPOD_PODMON_CC", "musl-gcc").split()
     if shutil.which(compiler[0]) is None:
         raise CompileError(f"{compiler[0]} is missing: apt-get install musl-tools")
@@ -76,7 +78,7 @@ def build_podmon(target: Path, work: Path) -> None:
     fresh = target.with_suffix(".new")
     command = [
         *compiler, "-static", "-Os", "-g0", "-ffunction-sections", "-Wl,--gc-sections", "-s", *WARNINGS,
-        "-isystem", str(headers), *(str(HERE / name) for name in PODMON_SOURCES), "-o", str(fresh),
+        "-isystem", str(headers), *(str(HERE / name) for name in sources), "-o", str(fresh),
     ]  # fmt: skip
     subprocess.run(command, check=True)
     fresh.replace(target)
@@ -95,7 +97,7 @@ class build_ext(_build_ext):
             return
         self._describe(ext, make_ffi(), work, sources=EXTENSION_SOURCES, headers=HEADERS)
         super().build_extension(ext)
-        build_podmon(self._podmon(), work)
+        build_program(PODMON_SOURCES, self._podmon(), work)
 
     @staticmethod
     def _describe(ext: Extension, ffi: FFI, work: Path, *, sources: list[str], headers: list[str]) -> None:
@@ -116,3 +118,22 @@ class build_ext(_build_ext):
 
     def get_outputs(self) -> list[str]:
         return [*super().get_outputs(), str(self._podmon())]
+
+
+class build_scripts(Command):
+    """Makes the program `seedpod`, which is no script, where setuptools' own command would put scripts."""
+
+    def initialize_options(self) -> None:
+        self.build_dir: str | None = None
+
+    def finalize_options(self) -> None:
+        self.set_undefined_options("build", ("build_scripts", "build_dir"))
+
+    def run(self) -> None:
+        assert self.build_dir is not None
+        directory = Path(self.build_dir)
+        with tempfile.TemporaryDirectory() as work:
+            build_program(LAUNCHER_SOURCES, directory / "seedpod", Path(work))
+
+    def get_source_files(self) -> list[str]:
+        return [f"csrc/{name}" for name in LAUNCHER_SOURCES]

@@ -1112,6 +1112,7 @@ static void prepare(void)
 	if (children.fd < 0 || loop_fd < 0 || self_fd < 0 || fcntl(SP_CONTROL_FD, F_SETFD, FD_CLOEXEC) ||
 	    add_connection(SP_CONTROL_FD) || watch(&children, EPOLLIN))
 		_exit(EXIT_NO_LOOP);
+	connections->bound = true;	/* until SETUP says: without a listener nobody else could ever reach us */
 }
 
 /* Until when to wait for an event: somebody may have to be told again, or dropped. */

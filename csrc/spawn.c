@@ -3,7 +3,7 @@
  *
  * The clone is CLONE_VM|CLONE_VFORK: from a big Python process a copying one would cost milliseconds of page
  * tables.  So the child borrows our memory while this thread sleeps, and therefore runs on a stack of its own,
- * with every signal blocked, and makes nothing but raw system calls until execveat.
+ * with every signal blocked, and makes nothing but raw system calls, and reads the clock, until execveat.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,18 +22,19 @@
 #define STACK_SIZE 16384
 #define FIRST_FREE_FD 10	/* above every number that podmon is born with */
 
-struct errand {			/* what the child reads, and where it leaves word of a failure */
+struct errand {			/* what the child reads, and where it leaves word of a failure and of its time */
 	int exe, control, null;
 	const char *title;
+	volatile uint64_t exec_at;
 	volatile int err;
 	volatile uint32_t call;
 };
 
-static uint64_t now_ns(void)
+static uint64_t read_clock(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
@@ -60,6 +61,7 @@ static void child(struct errand *errand)
 		give_up(errand, SP_CALL_CLOSE_RANGE);
 	if (syscall(SYS_setsid) < 0)
 		give_up(errand, SP_CALL_SETSID);
+	errand->exec_at = read_clock(CLOCK_MONOTONIC);
 	syscall(SYS_execveat, errand->exe, "", argv, envp, AT_EMPTY_PATH);
 	give_up(errand, SP_CALL_EXECVE);
 }
@@ -113,7 +115,8 @@ static long clone3_onto_stack(struct sys_clone_args *args, struct errand *errand
 static int clone_podmon(const struct sp_launch *launch, struct errand *errand, void *stack, int *pidfd, long *pid)
 {
 	struct sys_clone_args args = {
-		/* exit_signal 0: a program that hosts us and waits for any child of its own never reaps podmon. */
+		/* exit_signal 0: until execve, which makes it SIGCHLD, a program that hosts us and waits for any child
+		 * of its own does not find this one. */
 		.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SP_CLONE_INTO_CGROUP | SP_CLONE_CLEAR_SIGHAND |
 			 launch->namespaces,
 		.pidfd = (uint64_t)(uintptr_t)pidfd,
@@ -159,7 +162,7 @@ static void reap(int pidfd)
 int sp_launch(const struct sp_launch *launch, struct sp_launched *launched)
 {
 	struct errand errand = { .title = launch->title };
-	uint64_t began = now_ns();
+	uint64_t began = read_clock(CLOCK_MONOTONIC), cpu = read_clock(CLOCK_THREAD_CPUTIME_ID);
 	int pidfd = -1, err;
 	long pid = 0;
 	void *stack;
@@ -187,7 +190,10 @@ out:
 	drop(&errand);
 	if (err)
 		return err;
-	*launched = (struct sp_launched){ .pidfd = pidfd, .pid = (int)pid, .elapsed_ns = now_ns() - began };
+	*launched = (struct sp_launched){ .pidfd = pidfd, .pid = (int)pid,
+					  .exec_ns = errand.exec_at - began,
+					  .elapsed_ns = read_clock(CLOCK_MONOTONIC) - began,
+					  .cpu_ns = read_clock(CLOCK_THREAD_CPUTIME_ID) - cpu };
 	return 0;
 }
 

@@ -274,7 +274,9 @@ struct sp_launched {
 	int pid;
 	uint32_t call;		/* enum sp_call, where it failed */
 	uint32_t reserved;
-	uint64_t elapsed_ns;	/* from entry to podmon's execve */
+	uint64_t exec_ns;	/* from entry to the child's call of execve; no wait for the interpreter's lock is in these */
+	uint64_t elapsed_ns;	/* from entry to return: execve itself too, and the caller's waking up */
+	uint64_t cpu_ns;	/* of processor time, the caller's, from entry to return: whatever else the machine does */
 };
 
 /* Each returns a file descriptor or 0, or -errno. */

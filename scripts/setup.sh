@@ -45,5 +45,5 @@ if [ ! -x "$VENV/bin/python" ]; then
 	"$PYTHON" -m venv "$VENV"
 fi
 echo "setup: installing seedpod and its tools into $VENV"
-"$VENV/bin/pip" install --quiet --disable-pip-version-check --use-pep517 --editable '.[test,lint]'
+"$VENV/bin/pip" install --quiet --disable-pip-version-check --use-pep517 --config-settings editable_mode=compat --editable '.[test,lint]'
 echo "setup: ready: $VENV/bin/seedpod"

@@ -220,6 +220,55 @@ static int forks(char **args)
 	return answer(0);
 }
 
+static void ignore_everything(void)
+{
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_IGN);	/* but those that nobody can ignore */
+}
+
+/* Daemons as the books have them, so many: forked twice, in a session of their own, with nothing open, and no signal that
+ * can be ignored ends them.  Nor does any end this process, which stays. */
+static int daemons(char **args)
+{
+	ignore_everything();
+	signal(SIGCHLD, SIG_DFL);
+	for (int left = atoi(args[0]); left; left--) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			setsid();
+			if (fork())
+				_exit(0);
+			signal(SIGCHLD, SIG_IGN);
+			close_range(0, ~0u, 0);
+			for (;;)
+				pause();
+		}
+		if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+			return answer(-1);
+	}
+	answer(0);
+	for (;;)
+		pause();
+}
+
+/* So many children that have ended, and that nobody waits for. */
+static int zombies(char **args)
+{
+	for (int left = atoi(args[0]); left; left--) {
+		pid_t pid = fork();
+		siginfo_t ended;
+
+		if (!pid)
+			_exit(0);
+		if (pid < 0 || waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT))
+			return answer(-1);
+	}
+	answer(0);
+	for (;;)
+		pause();
+}
+
 static int signal_state(char **args)
 {
 	char line[256];
@@ -569,6 +618,7 @@ static const struct {
 	{ "eat", eat, 1 },		{ "map-huge", map_huge, 1 },
 	{ "forks", forks, 1 },		{ "users", users, 0 },
 	{ "flood", flood, 1 },
+	{ "daemons", daemons, 1 },	{ "zombies", zombies, 1 },
 };
 
 int main(int argc, char **argv)

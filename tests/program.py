@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.runner import TIMEOUT
 
@@ -62,6 +64,28 @@ def program(script: str, root: Path, *words: object) -> Iterator[Program]:
         running.process.communicate()
 
 
+def told_by(
+    module: str, root: Path, *words: object, timeout: float, under: Sequence[str] = (), watchdog: float | None = None
+) -> Any:
+    """What a module that is a program prints as JSON, run with this SEEDPOD_ROOT; it must succeed.
+
+    `under` is a command that runs it; after `watchdog` seconds each of its threads tells where it is, and it ends.
+    """
+    watch = f"faulthandler.dump_traceback_later({watchdog}, exit=True); " if watchdog else ""
+    run = f"import faulthandler, runpy; {watch}runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    done = subprocess.run(
+        [*under, sys.executable, "-c", run, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "SEEDPOD_ROOT": str(root)},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 # ---- pieces of scripts ----
 
 # An ad-hoc pod, its UID told.
@@ -105,3 +129,14 @@ def gone(pid: int) -> bool:
         return bool(select.select([pidfd], [], [], 60)[0])
     finally:
         os.close(pidfd)
+
+
+def fds_of(pid: int | str = "self") -> list[str]:
+    """What the fds of a process refer to."""
+    targets = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            targets.append(str(fd.readlink()))
+        except FileNotFoundError:  # the one by which the directory is read
+            continue
+    return sorted(targets)

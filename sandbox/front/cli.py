@@ -16,8 +16,7 @@ from sandbox.errors import SandboxError
 from sandbox.front.arguments import Options, argument, checked, parse, switch
 from sandbox.front.errors import Usage, print_error
 from sandbox.front.verbs import VERBS
-
-DEFAULT_ROOT = "/var/lib/seedpod"
+from sandbox.pod.paths import DEFAULT_ROOT, root_of
 
 _ABOUT = "Kubernetes Pods on one Linux machine, without a cluster"
 
@@ -32,7 +31,6 @@ _TOP = (
     argument(
         "--root",
         type=checked(_directory),
-        default=Path(os.environ.get("SEEDPOD_ROOT") or DEFAULT_ROOT),
         metavar="DIR",
         help=f"where everything lives [SEEDPOD_ROOT, else {DEFAULT_ROOT}]",
     ),
@@ -51,7 +49,7 @@ def _call(words: Sequence[str], options: Options) -> int:
     """Do what the words say.  `options` is filled as they are understood."""
     verb, parsed = parse(words, program="seedpod", about=_ABOUT, top=_TOP, verbs=VERBS)
     vars(options).update(vars(parsed))
-    options.root = Path(os.path.realpath(options.root))  # one root, one name, however it was written
+    options.root = root_of(options.root)
     code = verb.act(options)
     if sys.stdout is not None:  # a caller may have closed it
         sys.stdout.flush()

@@ -6,20 +6,22 @@ The files are read here, by sandbox.pod.logs; the engine is asked only which ins
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from sandbox.errors import SandboxError, WrongState
-from sandbox.front import naming
+from sandbox.front import naming, signals
 from sandbox.front.client import Client, Ended
 from sandbox.front.errors import BadRequest, Usage
 from sandbox.front.writing import write_all
-from sandbox.pod import attempts
+from sandbox.pod import attempts, threads
 from sandbox.pod.entries import Entry
 from sandbox.pod.logs import Options, read
 from sandbox.pod.paths import log_directory
@@ -147,7 +149,7 @@ def _carry(entries: Iterable[Entry], line: Callable[[Entry], bytes], sink: _Sink
 
 def _follow(client: Client, sources: Sequence[_Source], options: Options) -> None:
     """Print what the containers write until all have ended, or until one cannot be read or printed any more."""
-    sink, results, over = _Sink(), SimpleQueue[OSError | SandboxError | None](), threading.Event()
+    sink, results, over = _Sink(), SimpleQueue[OSError | SandboxError | KeyboardInterrupt | None](), threading.Event()
 
     def carry(source: _Source, ended: Ended) -> None:
         def finished() -> bool:
@@ -162,13 +164,15 @@ def _follow(client: Client, sources: Sequence[_Source], options: Options) -> Non
             results.put(None)
 
     with ExitStack() as stack:
+        # We wait for a lock, and a signal that comes just before would not wake us.
+        stack.enter_context(signals.taken([signal.SIGINT], lambda _: results.put(KeyboardInterrupt())))
         watched = [
             (each, stack.enter_context(client.ended(each.uid, each.container, each.instance))) for each in sources
         ]
         stack.callback(over.set)
         for each in watched:
-            # A daemon: one that waits for a container or for a reader does not keep the program from its end.
-            threading.Thread(target=carry, args=each, daemon=True).start()
+            # One that waits for a container or for a reader does not keep the program from its end.
+            threads.start(partial(carry, *each), "log")
         for _ in watched:
             if error := results.get():
                 raise error

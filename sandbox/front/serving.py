@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sandbox.errors import NotFound, SandboxError, WrongState
+from sandbox.front import warm
 from sandbox.linux import host
 from sandbox.pod.connection import EngineEnded, connect
 from sandbox.pod.engine import Engine
@@ -30,11 +31,14 @@ def agent(root: Path) -> int:
         what = f"an engine is running for {root} already, as process {connection.pid}"
         raise WrongState(what, current="running", wanted="stopped", hint="`seedpod agent stop` ends it")
 
-    def ready(_: Engine, server: Server) -> None:
-        _stop_on_signals(server)
-        print(f"engine ready: {root}", flush=True)
+    with warm.beside(root) as open_:
 
-    asyncio.run(serve(root, _log, ready))
+        def ready(_: Engine, server: Server) -> None:
+            _stop_on_signals(server)
+            open_()
+            print(f"engine ready: {root}", flush=True)
+
+        asyncio.run(serve(root, _log, ready))
     return 0
 
 
@@ -45,10 +49,11 @@ def background(root: Path, word: int) -> int:
     """
     if os.fork():
         os._exit(0)
-    with os.fdopen(word, "w") as starter:
+    with os.fdopen(word, "w") as starter, warm.beside(root) as open_:
 
         def ready(_: Engine, server: Server) -> None:
             _stop_on_signals(server)
+            open_()
             starter.write("ready\n")
             starter.close()
 

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import functools
 import os
+import select
 import struct
 import termios
 from collections.abc import Iterator, Mapping
@@ -39,7 +40,7 @@ MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
 MS_PRIVATE = 1 << 18
 
-# linux/wait.h: also wait for children whose exit sends no SIGCHLD, as podmon's does not
+# linux/wait.h: also wait for children whose exit sends no SIGCHLD, as podmon's does not before its execve
 WALL = 0x40000000
 
 MFD_EXEC = 0x10  # linux/memfd.h, since 6.3
@@ -70,11 +71,17 @@ MESSAGE_SIZE: int = ffi.sizeof("struct sp_message")
 
 @dataclass(frozen=True)
 class Launched:
-    """A podmon that has been cloned: `pidfd` is the caller's to close, `elapsed_ns` is from the call to its execve."""
+    """A podmon that has been cloned: `pidfd` is the caller's to close.
+
+    The times are taken in C, so the interpreter's lock is in none: `exec_ns` from the call to the child's execve,
+    `elapsed_ns` to the return, with execve itself and the caller's waking up; `cpu_ns` is the caller's processor time.
+    """
 
     pidfd: int
     pid: int
+    exec_ns: int
     elapsed_ns: int
+    cpu_ns: int
 
 
 @functools.cache
@@ -132,7 +139,7 @@ def launch(*, namespaces: int, control: int, cgroup: int, title: str) -> Launche
         failed = lib.sp_launch(request, result)
     if failed:
         raise KernelError(-failed, step=f"start podmon: {CALL_NAMES[result.call]}", hint=_launch_hint(-failed))
-    return Launched(pidfd=result.pidfd, pid=result.pid, elapsed_ns=result.elapsed_ns)
+    return Launched(result.pidfd, result.pid, result.exec_ns, result.elapsed_ns, result.cpu_ns)
 
 
 def _launch_hint(number: int) -> str | None:
@@ -166,6 +173,13 @@ def pid_of(pidfd: int) -> int:
         if line.startswith("Pid:"):
             return int(line.split()[1])
     return -1
+
+
+def has_ended(pidfd: int) -> bool:
+    """Whether the process is no more, or a zombie."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _fd(result: int, step: str, path: str | None = None) -> int:

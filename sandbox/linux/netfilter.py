@@ -15,13 +15,11 @@ from typing import Any
 
 from sandbox.errors import SandboxError, Unsupported, shown
 
-_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-
 Listing = list[dict[str, dict[str, Any]]]
 
 
 def _program(name: str) -> str | None:
-    return shutil.which(name, path=_PATH)
+    return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")))
 
 
 def require_nft() -> str:

@@ -39,7 +39,8 @@ def _bounding() -> int:
 
 
 def _flagged(flag: int) -> int:
-    return sum(1 << number for number in _known() if prctl.get_caps((number, flag))[flag][number])
+    held = prctl.get_caps(*((number, flag) for number in _known()))[flag]
+    return sum(1 << number for number in held if held[number])
 
 
 def _known() -> range:

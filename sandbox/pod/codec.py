@@ -38,42 +38,60 @@ T = TypeVar("T")
 
 def encode(value: Any) -> Any:
     """`value` in what JSON has: dicts, lists, strings, numbers, booleans and None."""
-    if isinstance(value, Mapping):
-        return {key: encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [encode(item) for item in value]
-    return _encode_fields(value) if is_dataclass(value) else _encode_plain(value)
+    kind: Any = type(value)
+    return value if kind in _AS_THEY_ARE else _writer(kind)(value)
 
 
-def _encode_plain(value: Any) -> Any:
-    match value:
-        case datetime():
-            return value.isoformat()
-        case Enum():
-            return value.value
-        case Path() | Decimal():
-            return str(value)
-        case bytes():
-            return base64.b64encode(value).decode()
-    return value
+Convert = Callable[[Any], Any]
+
+_AS_THEY_ARE = frozenset((str, int, bool, float, type(None)))
 
 
-def _encode_fields(value: Any) -> Any:
-    said = {field.name: encode(getattr(value, field.name)) for field in fields(value) if not _idle(value, field)}
-    return {"is": type(value).__name__, **said}
+@functools.cache
+def _writer(kind: type) -> Convert:
+    """What `encode` does to values of this very class: found out once, as there are thousands of each."""
+    if issubclass(kind, Mapping):
+        return lambda value: {key: encode(item) for key, item in value.items()}
+    if issubclass(kind, list | tuple):
+        return lambda value: [encode(item) for item in value]
+    return _fields_writer(kind) if is_dataclass(kind) else _plain_writer(kind)
 
 
-def _idle(value: Any, field: Field[Any]) -> bool:
-    held = getattr(value, field.name)
-    if field.default is not MISSING:
-        return bool(held == field.default)
-    return field.default_factory is not MISSING and bool(held == field.default_factory())
+def _plain_writer(kind: type) -> Convert:
+    if issubclass(kind, datetime):
+        return datetime.isoformat
+    if issubclass(kind, Enum):
+        return lambda value: value.value
+    if issubclass(kind, Path | Decimal):
+        return str
+    if issubclass(kind, bytes):
+        return lambda value: base64.b64encode(value).decode()
+    return lambda value: value
+
+
+def _fields_writer(kind: Any) -> Convert:
+    defaults = [(field.name, _default(field)) for field in fields(kind)]
+
+    def write(value: Any) -> dict[str, Any]:
+        said = {"is": kind.__name__}
+        for name, default in defaults:
+            held = getattr(value, name)
+            if held is not default and held != default:
+                said[name] = encode(held)
+        return said
+
+    return write
+
+
+def _default(field: Field[Any]) -> Any:
+    """What it holds where nothing is said; MISSING is equal to nothing."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def decode(kind: type[T], data: Any) -> T:
     """The value of type `kind` that `encode` made `data` of.  Raises ValueError for anything else."""
     try:
-        return typing.cast(T, _decode(kind, data))
+        return typing.cast(T, _reader(typing.cast(Any, kind))(data))
     except (TypeError, KeyError, AttributeError, InvalidOperation) as error:
         raise ValueError(f"not a {kind.__name__}: {error}") from None
 
@@ -87,31 +105,76 @@ def read(kind: type[T], text: str | bytes) -> T:
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _decode(kind: Any, data: Any) -> Any:
-    origin = typing.get_origin(kind)
+def _reader(kind: Any) -> Convert:
+    """What `decode` does for a type, as an annotation names it: found out once."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return _decode_union(typing.get_args(kind), data)
+        return _union_reader(arguments)
     if origin is tuple:
+        return _tuple_reader(_reader(arguments[0]))
+    if origin is not None:  # a Mapping
+        return _mapping_reader(_reader(arguments[1]))
+    return _fields_reader(kind) if is_dataclass(kind) else _plain_reader(kind)
+
+
+def _tuple_reader(item: Convert) -> Convert:
+    def read(data: Any) -> tuple[Any, ...]:
         if not isinstance(data, list):
             raise TypeError(f"{data!r} is not a list")
-        return tuple(_decode(typing.get_args(kind)[0], item) for item in data)
-    if origin is not None:  # a Mapping
-        return {key: _decode(typing.get_args(kind)[1], item) for key, item in data.items()}
-    return _decode_fields(kind, data) if is_dataclass(kind) else _plain(kind, data)
+        return tuple(map(item, data))
+
+    return read
 
 
-def _plain(kind: Any, data: Any) -> Any:
+def _mapping_reader(item: Convert) -> Convert:
+    return lambda data: {key: item(value) for key, value in data.items()}
+
+
+def _fields_reader(kind: Any) -> Convert:
+    @functools.cache  # when the first is read: a class may have fields of its own kind
+    def readers() -> dict[str, Convert]:
+        hints = typing.get_type_hints(kind)  # class variables are among them, and are no fields
+        return {field.name: _reader(hints[field.name]) for field in fields(kind)}
+
+    def read(data: Any) -> Any:
+        known = readers()
+        return kind(**{name: known[name](item) for name, item in data.items() if name in known})
+
+    return read
+
+
+def _union_reader(kinds: tuple[Any, ...]) -> Convert:
+    """Of a union of dataclasses the class's name stands in the data; else it is one kind, or None."""
+    known = {kind.__name__: _reader(kind) for kind in kinds if kind is not type(None)}
+    first = next(iter(known.values()))
+
+    def read(data: Any) -> Any:
+        if data is None and type(None) in kinds:
+            return None
+        if isinstance(data, dict) and "is" in data:
+            if data["is"] not in known:
+                raise ValueError(f"{data['is']!r} is none of {', '.join(known)}")
+            return known[data["is"]](data)
+        return first(data)
+
+    return read
+
+
+def _plain_reader(kind: Any) -> Convert:
     if kind is Any:
-        return data
+        return lambda data: data
     if kind in (str, int, bool):
+        return _exact_reader(kind)
+    return _READERS.get(kind, kind)  # or a Path, an Enum
+
+
+def _exact_reader(kind: type) -> Convert:
+    def read(data: Any) -> Any:
         if type(data) is not kind:  # not isinstance: a bool is no number here
             raise TypeError(f"{data!r} is not of type {kind.__name__}")
         return data
-    return _READERS.get(kind, kind)(data)  # or a Path, an Enum
+
+    return read
 
 
 def _moment(data: Any) -> datetime:
@@ -140,23 +203,6 @@ _READERS: Mapping[Any, Callable[[Any], Any]] = {
     Decimal: _decimal,
     float: _float,
 }
-
-
-def _decode_fields(kind: Any, data: Any) -> Any:
-    hints = _hints(kind)
-    return kind(**{name: _decode(hints[name], item) for name, item in data.items() if name in hints})
-
-
-def _decode_union(kinds: tuple[Any, ...], data: Any) -> Any:
-    if data is None and type(None) in kinds:
-        return None
-    known = [kind for kind in kinds if kind is not type(None)]
-    if isinstance(data, Mapping) and "is" in data:
-        named = [kind for kind in known if kind.__name__ == data["is"]]
-        if not named:
-            raise ValueError(f"{data['is']!r} is none of {', '.join(kind.__name__ for kind in known)}")
-        return _decode(named[0], data)
-    return _decode(known[0], data)
 
 
 # ---- errors ----

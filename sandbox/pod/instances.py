@@ -7,6 +7,7 @@ not decided here, see sandbox.pod.lifecycle.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import secrets
 from collections.abc import Callable
@@ -43,7 +44,7 @@ class Surroundings:
     networks: Networks
     warn: Callable[[str], None]
 
-    @property
+    @functools.cached_property
     def supplies(self) -> Supplies:
         """What containers are made of."""
         store, config = self.store, self.config

@@ -7,6 +7,7 @@ what stands in `<root>/network.json`.  Pure; sandbox.pod.root_network writes it 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
@@ -130,6 +131,11 @@ def link_name(root_name: str, number: int | str) -> str:
     """The name of a pod's link on the host, 15 bytes at most; without a number, what all those of a root begin with."""
     tag = root_name.removeprefix("seedpod")
     return f"sp{tag[:7]}-{number}" if tag else f"{root_name}-{number}"
+
+
+def is_link_name(name: str) -> bool:
+    """Whether a pod's link, of whatever root, has such a name."""
+    return re.fullmatch(r"(sp[0-9a-f]{7}|seedpod)-[0-9]+", name) is not None
 
 
 def pod_link(root_name: str, uid: str, lease: Lease, networks: Sequence[Network]) -> PodLink:

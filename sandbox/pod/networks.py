@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from sandbox.errors import SandboxError
-from sandbox.linux import netfilter, network
+from sandbox.errors import SandboxError, WrongState
+from sandbox.linux import native, netfilter, network
 from sandbox.linux.network import Network
 from sandbox.linux.network_watch import Watch
 from sandbox.model import Pod
-from sandbox.pod import hostports, resolv
+from sandbox.pod import hostports, leases, resolv, wire
 from sandbox.pod.passage import Note
 from sandbox.pod.root_network import Attached, RootNetwork, held_by_others
 from sandbox.pod.sandbox import PodSandbox
@@ -49,7 +49,7 @@ class Networks:
 
     async def _do(self, work: Callable[..., T], *arguments: object) -> T:
         async with self._turn:
-            return await in_thread(work, *arguments)  # no pool: Python shuts those before the last engine has ended
+            return await in_thread(work, *arguments)
 
     # ---- pods ----
 
@@ -92,6 +92,10 @@ class Networks:
         )  # the thread's own: that of the box may be closed, and its number used anew, meanwhile
         try:
             attached = await self._do(work, uid, hostports.asked(pod), pidfd)
+        except SandboxError:
+            if native.has_ended(pidfd):
+                raise wire.podmon_ended() from None
+            raise
         finally:
             os.close(pidfd)
         self._pods[uid] = (pod, box)
@@ -143,15 +147,16 @@ class Networks:
 
     def _listen(self) -> None:
         if self._watch is None:
-            self._watch = Watch()
+            self._watch = Watch(leases.is_link_name)
             for each in self._watch.sockets:
                 asyncio.get_running_loop().add_reader(each, self._hear)
 
     def _hear(self) -> None:
         assert self._watch is not None
         for news in self._watch.news():
-            if news.gone in self._gone:
-                self._gone[news.gone].set()
+            if news.link in self._gone:
+                if news.gone:
+                    self._gone[news.link].set()
             elif self._look is None and self._pods:
                 self._look = asyncio.create_task(self._look_again())
 
@@ -163,7 +168,8 @@ class Networks:
         for uid, (pod, box) in list(self._pods.items()):
             with self._telling(f"pod {pod.namespace}/{pod.name}"):
                 if uid in self._pods and box.alive:
-                    self._tell((await self.repair(uid, pod, box)).notes)
+                    with contextlib.suppress(WrongState):  # its podmon has ended meanwhile: its worker comes to it
+                        self._tell((await self.repair(uid, pod, box)).notes)
 
     @contextlib.contextmanager
     def _telling(self, about: str) -> Iterator[None]:

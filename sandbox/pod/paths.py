@@ -13,6 +13,7 @@ from sandbox.pod import forks
 
 DEFAULT_ROOT = Path("/var/lib/seedpod")
 SOCKET = "seedpod.sock"
+WARM_SOCKET = "warm.sock"  # of sandbox.front.warm; csrc/seedpod.c names it, too
 PID_FILE = "agent.pid"
 LOG_FILE = "agent.log"  # of an engine in the background
 LOCK = "lock"  # flock'ed by the engine that owns the root
@@ -32,12 +33,17 @@ def root_of(given: str | os.PathLike[str] | None = None) -> Path:
 def socket_path(root: Path) -> Path:
     """Where the engine of a root listens.  Raises SandboxError where the kernel could not bind it."""
     path = root / SOCKET
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+    if not is_bindable(path):
         raise SandboxError(
             f"root {root}: the path of its socket is longer than {MAX_SOCKET_PATH} bytes",
             hint="choose a shorter directory for --root",
         )
     return path
+
+
+def is_bindable(path: Path) -> bool:
+    """Whether a socket could have this path."""
+    return len(os.fsencode(path)) <= MAX_SOCKET_PATH
 
 
 def make_root(root: Path) -> None:

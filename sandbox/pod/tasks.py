@@ -105,7 +105,7 @@ async def in_thread(work: Callable[..., T], *arguments: Any, undo: Callable[[T],
     the program hosts has work until then, and more where other threads of the program go on.
     """
     done, run = _job(work, arguments)
-    threads.start(run, getattr(work, "__name__", "sandbox"))
+    threads.do(run)
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:

@@ -18,6 +18,7 @@ from sandbox.linux import network
 from sandbox.linux.network_watch import Watch
 from sandbox.pod import leases
 from sandbox.pod.client import Client
+from sandbox.pod.root_network import read_book
 from sandbox.pod.slices import Slices, root_name
 from tests.network import EVERYWHERE, HOST4, HOST6, WORLD4, WORLD6, Host, ask, client, ips, serving, up
 from tests.runner import Seedpod
@@ -145,12 +146,12 @@ def test_a_number_comes_back_when_all_others_were_used_and_its_link_has_died(on_
 def test_a_link_that_somebody_holds_is_deleted(seedpod: Seedpod) -> None:
     """# finding 15: a program that entered the pod's network keeps it alive"""
     detached(seedpod, client(seedpod, "stays"), client(seedpod, "web"))
-    podmon = podmon_of(seedpod, pod_json(seedpod, "web")["metadata"]["uid"])
-    words = ["nsenter", f"--net=/proc/{podmon}/ns/net", "sh", "-c", "echo; exec sleep infinity"]
+    uid = pod_json(seedpod, "web")["metadata"]["uid"]
+    words = ["nsenter", f"--net=/proc/{podmon_of(seedpod, uid)}/ns/net", "sh", "-c", "echo; exec sleep infinity"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as holder, Watch() as watch:
         assert holder.stdout is not None
         holder.stdout.readline()
-        link = leases.link_name(root_name(seedpod.root), 3)
+        link = leases.link_name(root_name(seedpod.root), read_book(seedpod.root).leases[uid].number)
         assert link in network.link_names()
         assert seedpod.command("delete", "web", "--now").returncode == 0
         while link in network.link_names():

@@ -103,6 +103,8 @@ def test_names_of_links_have_at_most_15_bytes(root: Path) -> None:
     assert len(name) <= 15
     assert len(leases.link_name(name, leases.LAST)) <= 15
     assert leases.link_name(name, 5).startswith(leases.link_name(name, ""))
+    assert leases.is_link_name(leases.link_name(name, 5))
+    assert not leases.is_link_name(name)
 
 
 # ---- prefixes ----

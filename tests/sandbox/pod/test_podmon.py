@@ -809,7 +809,7 @@ def test_whoever_waits_for_the_end_of_podmon_is_not_robbed_of_it_by_close() -> N
     async def scene() -> None:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = subprocess.Popen(["sleep", "600"])
-        podmon = Podmon(ours, native.Launched(os.pidfd_open(process.pid), process.pid, 0))
+        podmon = Podmon(ours, native.Launched(os.pidfd_open(process.pid), process.pid, 0, 0, 0))
         waits = [asyncio.create_task(podmon.gone()) for _ in range(2)]
         await asyncio.sleep(0)
         its.close()

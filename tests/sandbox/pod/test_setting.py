@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 
 from sandbox.errors import SandboxError
+from sandbox.linux.ops import Seccomp
 from sandbox.pod import setting
 from sandbox.pod.privileges import Privileges
 from sandbox.pod.setting import Setting
 
 
-def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
-    kept = Setting({"A": "b", "ü": ""}, "/data", Privileges())
+@pytest.mark.parametrize(
+    "filter_", [None, Seccomp(b"\x06\0\0\0\0\0\xff\x7f", "RuntimeDefault", flags=1)], ids=["plain", "filter"]
+)
+def test_it_comes_back_as_it_was(filter_: Seccomp | None, tmp_path: Path) -> None:
+    kept = Setting({"A": "b", "ü": ""}, "/data", Privileges(uid=7, groups=(8, 9), filter=filter_))
     setting.keep(tmp_path, kept)
     assert setting.kept(tmp_path) == kept
 

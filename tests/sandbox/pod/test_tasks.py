@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from sandbox.pod import threads
 from sandbox.pod.tasks import Interrupted, Tasks, any_of, in_thread, unless, whole
 
 
@@ -178,3 +179,49 @@ threading.Thread(target=lambda: asyncio.run(scene())).start()
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (ran.stdout, ran.stderr) == ("2\n4\n", "")
+
+
+def test_threads_that_have_done_their_work_do_the_next() -> None:
+    async def scene() -> None:
+        assert len({await in_thread(threading.get_ident) for _ in range(100)}) < 10
+
+    asyncio.run(scene())
+
+
+def test_as_many_threads_work_at_once_as_wait_for_each_other() -> None:
+    async def scene() -> None:
+        together = threading.Barrier(50)
+        assert sorted(await asyncio.gather(*(in_thread(together.wait, 60) for _ in range(50)))) == list(range(50))
+
+    asyncio.run(scene())
+
+
+def test_a_thread_ends_after_a_rest_and_loses_nothing_that_comes_just_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "REST", 0.0)
+    workers: set[threading.Thread] = set()
+
+    async def scene() -> None:
+        for number in range(500):
+            workers.add(await in_thread(threading.current_thread))
+            assert await in_thread(int, number) == number
+
+    asyncio.run(scene())
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
+
+
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    script = """
+import asyncio, os, sys
+from sandbox.pod.tasks import in_thread
+async def scene():
+    return await in_thread(max, 1, 2)
+asyncio.run(scene())
+if os.fork() == 0:
+    print(asyncio.run(scene()), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.stdout, ran.stderr) == ("2\n", "")

@@ -1,0 +1,94 @@
+"""News of a network, as the kernel sends it."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sandbox.linux import native
+from sandbox.linux.network_watch import News, Watch
+from tests.network import Space
+from tests.runner import TIMEOUT
+
+pytestmark = pytest.mark.root
+
+CLONE_NEWNET = 0x40000000
+MAKE = "ip link add sp7-2 type veth peer name eth0 netns {peer}; ip link set sp7-2 master bridge0 up"
+
+
+@pytest.fixture
+def spaces() -> Iterator[tuple[Space, Space]]:
+    """A host with a bridge, and a pod."""
+    host, pod = Space(), Space()
+    host.shell("ip link set lo up; ip link add bridge0 type bridge; ip link set bridge0 up")
+    yield host, pod
+    host.end()
+    pod.end()
+
+
+def heard(host: Space, change: Callable[[], object], last: Callable[[News], bool]) -> list[News]:
+    """The news of a change, up to the last that is waited for, as somebody in the host's network hears them."""
+    found: list[News] = []
+
+    def listen() -> None:
+        fd = os.open(f"/proc/{host.pid}/ns/net", os.O_RDONLY)
+        native.setns(fd, CLONE_NEWNET)
+        os.close(fd)
+        with Watch(lambda name: name.startswith("sp7-")) as watch:
+            change()
+            while not any(map(last, found)):
+                if not select.select(watch.sockets, [], [], TIMEOUT)[0]:
+                    return
+                found.extend(watch.news())
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    listener.join()
+    return found
+
+
+def test_a_pods_link_that_is_made_is_no_news(spaces: tuple[Space, Space]) -> None:
+    host, pod = spaces
+
+    def change() -> None:
+        host.shell(MAKE.format(peer=pod.pid))
+        pod.shell("ip link set eth0 up")  # the host's end gets its link-local address now
+        host.shell(
+            "until ip -6 addr show dev sp7-2 scope link | grep -q inet6; do :; done; ip addr add 192.0.2.1/32 dev lo"
+        )
+
+    assert heard(host, change, lambda _: True) == [News()], "the address, which is the last"
+
+
+def test_the_end_of_a_link_is_told_and_nothing_beside(spaces: tuple[Space, Space]) -> None:
+    host, pod = spaces
+    host.shell(MAKE.format(peer=pod.pid))
+    found = heard(host, lambda: pod.shell("ip link del eth0"), lambda news: news.gone)
+    assert set(found) == {News("sp7-2"), News("sp7-2", gone=True)}
+
+
+def test_a_link_that_is_taken_from_its_bridge_is_not_gone(spaces: tuple[Space, Space]) -> None:
+    host, pod = spaces
+    host.shell(MAKE.format(peer=pod.pid))
+    assert heard(host, lambda: host.shell("ip link set sp7-2 nomaster"), lambda _: True) == [News("sp7-2")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ip addr add 192.0.2.1/24 dev bridge0",
+        "ip route add 198.51.100.0/24 dev bridge0",
+        "ip -6 route add 2001:db8::/64 dev bridge0",
+        "echo 1 > /proc/sys/net/ipv4/conf/all/forwarding",
+        "echo 1 > /proc/sys/net/ipv4/conf/bridge0/forwarding",
+        "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding",
+        "nft add table inet other",
+    ],
+)
+def test_what_may_break_the_network_is_news(spaces: tuple[Space, Space], change: str) -> None:
+    host, _ = spaces
+    assert News() in heard(host, lambda: host.shell(change), lambda news: news == News())
