@@ -12,6 +12,7 @@ import pytest
 from sandbox.pod.slices import Slices
 from tests.program import program
 from tests.runner import Manifest, Seedpod
+from tests.sandbox.pod.test_podmon import comes_to_rest
 from tests.staying import detached, engine_pid, pod_json, wait_and_close
 
 pytestmark = pytest.mark.root
@@ -50,6 +51,8 @@ class Size:
 
 
 def size_of(pid: int) -> Size:
+    """Once it has dealt with those that hung up: their connections are fds of it until then."""
+    assert comes_to_rest(pid)
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = {name: int(size) for name, size in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
     fds = len(list(Path(f"/proc/{pid}/fd").iterdir()))
