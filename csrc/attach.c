@@ -149,14 +149,18 @@ static int add_sink(struct output *output, int fd, bool patient)
 {
 	struct sink *sink = calloc(1, sizeof *sink);
 
-	if (!sink)
+	if (!sink) {
+		close(fd);
 		return -ENOMEM;
+	}
 	*sink = (struct sink){
 		.source = { .fd = fd, .ready = on_sink }, .from = output, .patient = patient, .next = sinks };
 	sinks = sink;
 	if (watch(&sink->source, 0)) {
+		int err = -errno;
+
 		drop_sink(sink);
-		return -ENOMEM;
+		return err;
 	}
 	if (output->source.fd < 0)
 		drop_sink(sink);	/* it has ended already, and so has what the client will read */
@@ -301,8 +305,7 @@ void open_output(struct output *output, struct stream *stream, int fd, bool term
 		.terminal = terminal,
 		.stream = stream,
 	};
-	if (fd >= 0 && watch(&output->source, EPOLLIN))
-		close_source(&output->source);
+	watch(&output->source, EPOLLIN);
 }
 
 /* --- inputs ----------------------------------------------------------------------------------------------- */
@@ -346,7 +349,9 @@ static void on_room(struct source *source, uint32_t events)
 	struct input *input = (struct input *)source;
 	ssize_t wrote = put(input, input->rest, input->used);
 
-	(void)events;
+	/* A terminal that nobody has open any more takes nothing and says EAGAIN for ever. */
+	if (!wrote && events & (EPOLLHUP | EPOLLERR))
+		wrote = -1;
 	if (wrote > 0) {
 		input->used -= (size_t)wrote;
 		memmove(input->rest, input->rest + wrote, input->used);
@@ -408,12 +413,16 @@ static int add_feed(struct input *input, int fd)
 {
 	struct feed *feed = calloc(1, sizeof *feed);
 
-	if (!feed)
+	if (!feed) {
+		close(fd);
 		return -ENOMEM;
+	}
 	*feed = (struct feed){ .source = { .fd = fd, .ready = on_feed }, .to = input, .next = feeds };
 	feeds = feed;
-	if (input->source.fd < 0 || (!input->used && watch(&feed->source, EPOLLIN)))
+	if (input->source.fd < 0)
 		drop_feed(feed);	/* nobody reads it any more: the client sees its socket close */
+	else if (!input->used)
+		watch(&feed->source, EPOLLIN);
 	return 0;
 }
 

@@ -46,6 +46,12 @@ static _Noreturn void leave(int code)
 	__builtin_trap();
 }
 
+static _Noreturn void give_up(const struct walk *walk, int err)
+{
+	*walk->outcome = (struct outcome){ .failed = true, .op = walk->op, .call = walk->call, .err = -err };
+	leave(127);
+}
+
 static int or_errno(long result)
 {
 	return result < 0 ? -errno : (int)result;
@@ -336,7 +342,7 @@ static int op_link_up(struct walk *walk, const struct sp_op *op)
 
 	if (strlen(name) >= sizeof request.ifr_name)
 		return -ENAMETOOLONG;
-	strcpy(request.ifr_name, name);
+	memcpy(request.ifr_name, name, strlen(name));
 	sock = TRY(walk, SOCKET, socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 	if (sock < 0)
 		return sock;
@@ -653,6 +659,13 @@ static int op_tty(struct walk *walk, const struct sp_op *op)
 	return err < 0 ? err : 0;
 }
 
+/* podmon itself becomes nothing else, and hands over to nobody. */
+static int needs_podmon(struct walk *walk)
+{
+	walk->call = SP_CALL_SEND;
+	return walk->outcome ? 0 : -EBADF;
+}
+
 /* The last step into a container's pid namespace, which setns gives to children only: a sibling goes on with the
  * list, in a session of its own, and this process ends.  Before it come all ops that drop privileges: what appears
  * among the container's processes has none to be stolen.  The older clone: a filter sees the flags of this one, so it
@@ -662,8 +675,11 @@ static int op_fork(struct walk *walk, const struct sp_op *op)
 	int pidfd = -1;
 	const long flags = CLONE_PARENT | CLONE_PIDFD;	/* the exit signal is then this process's own */
 	struct report report = { .type = REPORT_JOINED };
-	int err, pid = TRY(walk, CLONE, syscall(SYS_clone, flags, NULL, &pidfd, NULL, NULL));
+	int pid, err = needs_podmon(walk);
 
+	if (err)
+		return err;
+	pid = TRY(walk, CLONE, syscall(SYS_clone, flags, NULL, &pidfd, NULL, NULL));
 	if (pid < 0)
 		return pid;
 	if (!pid) {
@@ -676,7 +692,9 @@ static int op_fork(struct walk *walk, const struct sp_op *op)
 	}
 	report.pid = pid;
 	err = report_fd(walk, &report, pidfd);
-	leave(err < 0 ? 127 : 0);
+	if (err >= 0)
+		leave(0);
+	give_up(walk, err);
 }
 
 /* `count` strings that follow each other as the NULL-ended vector that execve takes. */
@@ -741,13 +759,6 @@ static int close_all_but_sync(struct walk *walk)
 	return TRY(walk, CLOSE_RANGE, sys_close_range(4, UNSET, 0));
 }
 
-/* podmon itself becomes nothing else. */
-static int needs_podmon(struct walk *walk)
-{
-	walk->call = SP_CALL_SEND;
-	return walk->outcome ? 0 : -EBADF;
-}
-
 /* All that has to be done for `exec` but the call itself. */
 static int make_ready(struct walk *walk, const struct sp_op *exec)
 {
@@ -807,7 +818,7 @@ static int op_exec(struct walk *walk, const struct sp_op *op)
 	walk->outcome->tried = true;
 	walk->call = SP_CALL_EXECVE;
 	name = walk->argv[0];
-	if (!*name)
+	if (!*name)	/* NOLINT(clang-analyzer-core.NullDereference): spec_check saw that there is one */
 		return -ENOENT;
 	return strchr(name, '/') ? or_errno(execve(name, walk->argv, walk->envp)) : exec_in_path(walk->argv, walk->envp);
 }
@@ -862,8 +873,17 @@ static const struct {
 	[SP_OP_EXEC] = { op_exec, LIST1 | LIST2 },
 };
 
-/* Do `count` strings begin at `offset` of the table? */
-static bool has_strings(const struct sp_spec *spec, const char *strings, uint32_t offset, uint64_t count)
+/* A spec that is being checked. */
+struct check {
+	const struct sp_spec *spec;
+	const char *strings;	/* its table, which ends with a NUL */
+	uint64_t left;		/* bytes of it less those of the lists so far */
+	bool rooted;		/* an op before this one has set a root */
+};
+
+/* Do `count` strings begin at `offset` of the table?  All lists together are no longer than it, each being written for itself:
+ * millions of strings that every op has for its own would keep us looking for minutes. */
+static bool has_strings(struct check *check, uint32_t offset, uint64_t count)
 {
 	uint64_t at = offset;
 
@@ -872,9 +892,15 @@ static bool has_strings(const struct sp_spec *spec, const char *strings, uint32_
 	if (!offset)
 		return false;
 	for (; count; count--) {
-		if (at >= spec->strings)
+		uint64_t size;
+
+		if (at >= check->spec->strings)
 			return false;
-		at += strlen(strings + at) + 1;	/* the table ends with a NUL */
+		size = strlen(check->strings + at) + 1;
+		if (size > check->left)
+			return false;
+		check->left -= size;
+		at += size;
 	}
 	return true;
 }
@@ -885,8 +911,9 @@ static bool has_room(const struct sp_spec *spec, uint32_t offset, uint64_t count
 	return offset + count * size <= spec->strings;
 }
 
-static bool op_check(const struct sp_spec *spec, const struct sp_op *op, const char *strings, bool rooted)
+static bool op_check(struct check *check, const struct sp_op *op)
 {
+	const struct sp_spec *spec = check->spec;
 	const struct sp_op *last = ops_of(spec) + spec->nops - 1;
 	unsigned int needs;
 
@@ -898,11 +925,11 @@ static bool op_check(const struct sp_spec *spec, const struct sp_op *op, const c
 	if (op->s1 >= spec->strings || op->s2 >= spec->strings || op->s3 >= spec->strings)
 		return false;
 	return !(needs & FD && op->fd == SP_NO_FD) && !(needs & S1 && !op->s1) && !(needs & S2 && !op->s2) &&
-	       !(needs & ROOT && !rooted) && !(needs & STDIO && op->b > 2) &&
+	       !(needs & ROOT && !check->rooted) && !(needs & STDIO && op->b > 2) &&
 	       !(needs & SYNC && op->a >= SP_GATE_COUNT) &&
-	       !(needs & LIST1 && (!op->a || !has_strings(spec, strings, op->s1, op->a))) &&
-	       !(needs & LIST2 && !has_strings(spec, strings, op->s2, op->b)) &&
-	       !(needs & LIST3 && !has_strings(spec, strings, op->s3, op->a)) &&
+	       !(needs & LIST1 && (!op->a || !has_strings(check, op->s1, op->a))) &&
+	       !(needs & LIST2 && !has_strings(check, op->s2, op->b)) &&
+	       !(needs & LIST3 && !has_strings(check, op->s3, op->a)) &&
 	       !(needs & GROUPS && !has_room(spec, op->s1, op->flags, sizeof(uint32_t))) &&
 	       !(needs & PROGRAM && (op->flags > USHRT_MAX ||
 				     !has_room(spec, op->s1, op->flags, sizeof(struct sock_filter)))) &&
@@ -925,7 +952,7 @@ int spec_check(const void *data, size_t size, uint32_t nfds)
 	const struct sp_spec *spec = data;
 	const struct sp_op *op;
 	const char *strings;
-	bool rooted = false;
+	struct check check;
 
 	if (size < sizeof *spec || spec->magic != SP_MAGIC)
 		return -EINVAL;
@@ -948,10 +975,11 @@ int spec_check(const void *data, size_t size, uint32_t nfds)
 		return -EINVAL;
 	if (!name_check(strings, spec->log_name) || !name_check(strings, spec->record_name) || spec->log_files > 1000)
 		return -EINVAL;
+	check = (struct check){ .spec = spec, .strings = strings, .left = spec->strings };
 	for (uint32_t i = 0; i < spec->nops; i++, op++) {
-		if (!op_check(spec, op, strings, rooted))
+		if (!op_check(&check, op))
 			return -EINVAL;
-		rooted |= op->kind == SP_OP_ROOT || (op->kind == SP_OP_SETNS && op->a & CLONE_NEWNS);
+		check.rooted |= op->kind == SP_OP_ROOT || (op->kind == SP_OP_SETNS && op->a & CLONE_NEWNS);
 	}
 	return 0;
 }
@@ -1013,6 +1041,5 @@ _Noreturn void child_main(struct walk *walk)
 		walk->call = SP_CALL_EXECVE;
 		err = -ENOEXEC;
 	}
-	*walk->outcome = (struct outcome){ .failed = true, .op = walk->op, .call = walk->call, .err = -err };
-	leave(127);
+	give_up(walk, err);
 }

@@ -12,10 +12,10 @@
 #include "sys.h"
 
 #define QUEUE_MAX 4096	/* messages that a connection may leave unread before it is dropped */
-#define RETRY_MS 50
 
 struct connection *connections;
 static struct source listener = { .fd = -1 };
+static uint64_t listen_at;	/* when it is to be watched again, where it is not */
 
 /* 1: sent; 0: not now; -1: nobody there. */
 static int send_now(struct connection *connection, const struct sp_message *message, int fd)
@@ -94,21 +94,30 @@ static void flush_queue(struct connection *connection)
 		await_room(connection);
 }
 
+/* Milliseconds until `at`, if that is sooner than `least`, which is -1 for never. */
+static int sooner(int least, uint64_t at, uint64_t now)
+{
+	int left = at > now ? (int)(at - now) : 0;
+
+	return least < 0 || left < least ? left : least;
+}
+
 int retry_in(uint64_t now)
 {
-	int least = -1;
+	int least = listener.fd >= 0 && !listener.watched ? sooner(-1, listen_at, now) : -1;
 
-	for (struct connection *connection = connections; connection; connection = connection->next) {
-		int left = connection->retry_at > now ? (int)(connection->retry_at - now) : 0;
-
-		if (connection->short_of_memory && (least < 0 || left < least))
-			least = left;
-	}
+	for (struct connection *connection = connections; connection; connection = connection->next)
+		if (connection->short_of_memory)
+			least = sooner(least, connection->retry_at, now);
 	return least;
 }
 
 void retry(uint64_t now)
 {
+	if (listener.fd >= 0 && !listener.watched && listen_at <= now) {
+		listen_at = now + RETRY_MS;
+		watch(&listener, EPOLLIN);
+	}
 	for (struct connection *connection = connections; connection; connection = connection->next)
 		if (connection->short_of_memory && connection->retry_at <= now)
 			flush_queue(connection);
@@ -157,25 +166,25 @@ static void on_connect(struct source *source, uint32_t events)
 
 	(void)events;
 	if (fd < 0) {
-		/* Who waits goes on waiting, and the listener readable: without an fd for him there is nothing to do. */
-		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+		/* Who waits goes on waiting, and the listener readable: without an fd for him it is time that has to be
+		 * waited for.  Whose fd becomes free may be another process, of which nobody tells us. */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			listen_at = now_ms() + RETRY_MS;
 			unwatch(source);
+		}
 		return;
 	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) || peer.uid)
 		close(fd);
-	else if (add_connection(fd))
-		connections->dead = true;
+	else
+		add_connection(fd);	/* which is heard a little later, where the kernel has no memory to watch it */
 }
 
 int accept_from(int fd)
 {
 	listener = (struct source){ .fd = fd, .ready = on_connect };
-	return watch(&listener, EPOLLIN);
-}
-
-void accept_again(const struct source *handled)
-{
-	if (listener.fd >= 0 && !listener.watched && handled != &listener)
-		watch(&listener, EPOLLIN);
+	if (!watch(&listener, EPOLLIN))
+		return 0;
+	listener.fd = -1;
+	return -1;
 }

@@ -26,7 +26,7 @@ static uint64_t since;			/* when the first of them began, or the one before it w
 static bool started;
 static struct source bell = { .fd = -1 };	/* an eventfd: the thread rings it */
 
-static void put(struct list *list, struct job *job)
+static void append(struct list *list, struct job *job)
 {
 	job->next = NULL;
 	if (list->first)
@@ -73,7 +73,7 @@ static void *work_on(void *none)
 		pthread_mutex_unlock(&lock);
 		job->work(job);
 		pthread_mutex_lock(&lock);
-		put(&finished, job);
+		append(&finished, job);
 		ring();
 	}
 	return none;
@@ -88,7 +88,7 @@ static void on_bell(struct source *source, uint32_t events)
 	(void)!read(source->fd, &count, sizeof count);
 }
 
-static bool start(void)
+static bool start_thread(void)
 {
 	pthread_t thread;
 
@@ -106,11 +106,11 @@ void disk_do(struct job *job)
 	if (!under_way++)
 		since = now_ms();
 	if (!started)
-		started = start();
+		started = start_thread();
 	if (!started)
 		job->work(job);
 	pthread_mutex_lock(&lock);
-	put(started ? &queue : &finished, job);
+	append(started ? &queue : &finished, job);
 	pthread_mutex_unlock(&lock);
 	pthread_cond_signal(&more);
 }

@@ -283,7 +283,7 @@ static void write_rest(struct stream *stream)
 		flush_output(stream);
 }
 
-static void on_write(struct job *job)
+static void write_now(struct job *job)
 {
 	struct stream *stream = writing.stream;
 	size_t left;
@@ -315,14 +315,14 @@ struct log *log_of(struct job *opening)
 	return (struct log *)((char *)opening - offsetof(struct log, opening));
 }
 
-static void on_open(struct job *job)
+static void open_now(struct job *job)
 {
 	open_anew(log_of(job));
 }
 
 void log_reopen(struct log *log, void (*done)(struct job *opening))
 {
-	log->opening = (struct job){ .work = on_open, .done = done };
+	log->opening = (struct job){ .work = open_now, .done = done };
 	disk_do(&log->opening);
 }
 
@@ -349,7 +349,7 @@ struct log *log_open(int dir, const char *name, uint64_t max_size, uint32_t max_
 	return log;
 }
 
-static void on_close(struct job *job)
+static void close_now(struct job *job)
 {
 	struct log *log = (struct log *)((char *)job - offsetof(struct log, closing));
 
@@ -360,7 +360,7 @@ static void on_close(struct job *job)
 	close(log->dir);
 }
 
-static void on_closed(struct job *job)
+static void log_closed(struct job *job)
 {
 	struct log *log = (struct log *)((char *)job - offsetof(struct log, closing));
 
@@ -372,7 +372,7 @@ static void on_closed(struct job *job)
 
 void log_close(struct log *log)
 {
-	log->closing = (struct job){ .work = on_close, .done = on_closed };
+	log->closing = (struct job){ .work = close_now, .done = log_closed };
 	disk_do(&log->closing);
 }
 
@@ -391,7 +391,7 @@ char *log_room(const struct stream *stream)
 	return input + stream->used;
 }
 
-static void on_written(struct job *job)
+static void written(struct job *job)
 {
 	struct stream *stream = writing.stream;
 
@@ -406,7 +406,7 @@ static void on_written(struct job *job)
 
 static void write_job(struct stream *stream, size_t length, bool end)
 {
-	writing.job = (struct job){ .work = on_write, .done = on_written };
+	writing.job = (struct job){ .work = write_now, .done = written };
 	writing.stream = stream;
 	writing.length = length;
 	writing.end = end;

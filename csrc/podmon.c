@@ -50,6 +50,7 @@ struct task {
 	struct task *next;
 	struct connection *owner;	/* NULL: the pod's */
 	uint32_t id, come;
+	uint32_t gate, told_gate;	/* the highest that is open, and that the child has been told is */
 	pid_t pid;
 	int pidfd;
 	struct outcome *outcome;	/* shared with the child; NULL once it has been looked at */
@@ -88,6 +89,7 @@ struct ending {
 };
 
 static struct task *tasks;
+static struct source *due;	/* what the kernel had no memory to watch, to be tried again */
 static int loop_fd, self_fd, records_fd = -1;
 static uint32_t stall_ms;
 static bool set_up;
@@ -120,17 +122,44 @@ void *must(void *memory)
 	return memory;
 }
 
+static void no_longer_due(struct source *source)
+{
+	struct source **at = &due;
+
+	while (*at && *at != source)
+		at = &(*at)->next_due;
+	if (*at)
+		*at = source->next_due;
+}
+
 int watch(struct source *source, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = source };
 	int err = epoll_ctl(loop_fd, source->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, source->fd, &event);
 
 	source->watched |= !err;
+	no_longer_due(source);
+	if (err) {
+		source->wanted = events;
+		source->next_due = due;
+		due = source;
+	}
 	return err;
+}
+
+static void watch_due(void)
+{
+	struct source *source = due, *next;
+
+	for (due = NULL; source; source = next) {
+		next = source->next_due;
+		watch(source, source->wanted);
+	}
 }
 
 void unwatch(struct source *source)
 {
+	no_longer_due(source);
 	if (source->watched)
 		epoll_ctl(loop_fd, EPOLL_CTL_DEL, source->fd, NULL);
 	source->watched = false;
@@ -455,17 +484,35 @@ static void tell_due(uint64_t now)
 
 static void on_report(struct source *source, uint32_t events);
 
+/* Tell the child how far it may go.  Where there is no room or memory for that now, `due_in` comes to it again; a child
+ * that has ended meanwhile is no error, its end is on its way. */
+static void tell_gate(struct task *task)
+{
+	if (task->source.fd < 0 || task->told_gate >= task->gate)
+		return;
+	if (send(task->source.fd, &task->gate, sizeof task->gate, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ||
+	    (errno != EAGAIN && !sys_again()))
+		task->told_gate = task->gate;
+}
+
+static void open_gate(struct task *task, uint32_t gate)
+{
+	if (gate > task->gate)
+		task->gate = gate;
+	tell_gate(task);
+}
+
 /* The child's socket closed: it went through execve, or it is dead. */
 static void on_closed(struct task *task)
 {
-	const struct outcome *outcome = task->outcome;
+	const struct outcome outcome = *task->outcome;	/* before a sibling that waits still sees the socket close */
 
 	close_source(&task->source);
-	task->exec_tried = outcome->tried;
-	if (outcome->failed)
-		task->end = (struct sp_message){
-			.type = SP_FAILED, .op = outcome->op, .call = outcome->call, .err = outcome->err };
 	drop_outcome(task);
+	task->exec_tried = outcome.tried;
+	if (outcome.failed)
+		task->end = (struct sp_message){
+			.type = SP_FAILED, .op = outcome.op, .call = outcome.call, .err = outcome.err };
 	if (!task->exec_tried || task->end.type)
 		return;
 	task->started_ns = clock_ns();
@@ -476,13 +523,11 @@ static void on_closed(struct task *task)
  * been reaped as nobody's, and its number may be another's. */
 static void on_joined(struct task *task, const struct report *report, int pidfd)
 {
-	const uint32_t gate = GATE_JOINED;
-
 	task->pid = report->pid;	/* what dies under the old number from here on is the stage before */
 	if (task->pidfd >= 0)
 		close(task->pidfd);
 	task->pidfd = pidfd;
-	(void)!send(task->source.fd, &gate, sizeof gate, MSG_DONTWAIT | MSG_NOSIGNAL);
+	open_gate(task, GATE_JOINED);
 	come_to(task, SPAWNED);
 	if (syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) && errno == ESRCH) {
 		task->pid = 0;
@@ -501,19 +546,34 @@ static struct stream *stream_of(struct task *task, int stream)
 	return task->log ? &task->log->streams[stream] : NULL;
 }
 
+/* The child cannot become what it was to be, as we have no fd left for what it sent or for a copy of that.  Which op it
+ * is in it does not say; its end tells the rest. */
+static void fail_for_fds(struct task *task)
+{
+	task->end = (struct sp_message){ .type = SP_FAILED, .op = SP_MAX_OPS, .call = SP_CALL_FCNTL, .err = EMFILE };
+	syscall(SYS_pidfd_send_signal, task->pidfd, SIGKILL, NULL, 0);
+}
+
 /* That of an exec is its client's, that of a container is ours.  Input goes through a copy, as epoll watches an fd once. */
 static void on_terminal(struct task *task, int master)
 {
 	struct sp_message message = { .type = SP_TERMINAL, .scope = SP_OF_CONNECTION, .id = task->id };
+	int copy = task->stdin_open ? fcntl(master, F_DUPFD_CLOEXEC, 0) : -1;
 
-	if (task->owner) {
-		tell(task->owner, &message, master);
-	} else if (!task->terminal) {
-		task->terminal = task->carried = true;
-		open_output(&task->out, stream_of(task, LOG_STDOUT), fcntl(master, F_DUPFD_CLOEXEC, 0), true);
-		if (task->stdin_open)
-			open_input(&task->in, fcntl(master, F_DUPFD_CLOEXEC, 0), task->stdin_once);
+	if (task->owner || task->terminal || (task->stdin_open && copy < 0)) {
+		if (task->owner)
+			tell(task->owner, &message, master);
+		else if (!task->terminal)
+			fail_for_fds(task);
+		close(master);
+		return;
 	}
+	task->terminal = task->carried = true;
+	close_output(&task->out);	/* pipes, in a spec that has both */
+	end_input(&task->in);
+	open_output(&task->out, stream_of(task, LOG_STDOUT), master, true);
+	if (copy >= 0)
+		open_input(&task->in, copy, task->stdin_once);
 }
 
 static void come_to_gate(struct task *task, uint32_t gate)
@@ -558,19 +618,19 @@ static bool take_report(struct task *task)
 	if (got < 0 && errno == ECONNRESET)	/* it left a gate's opening unread; what it said comes after this */
 		return true;
 	if (got != sizeof report) {
+		if (count)
+			close(fd);
 		on_closed(task);
 		return false;
 	}
-	if (report.type == REPORT_JOINED && count) {
-		on_joined(task, &report, fd);
-		return true;
-	}
 	if (report.type == REPORT_AT_GATE)
 		come_to_gate(task, report.gate);
-	else if (report.type == REPORT_TERMINAL && count)
+	else if (!count)
+		fail_for_fds(task);
+	else if (report.type == REPORT_JOINED)
+		on_joined(task, &report, fd);
+	else
 		on_terminal(task, fd);
-	if (count)
-		close(fd);
 	return true;
 }
 
@@ -643,12 +703,12 @@ static void on_child(struct source *source, uint32_t events)
 
 	(void)events;
 	(void)!read(source->fd, &info, sizeof info);	/* one may stand for many */
-	while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
+	while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0 || (pid < 0 && errno == EINTR)) {
 		struct task *task = tasks;
 
 		while (task && task->pid != pid)
 			task = task->next;
-		if (task)
+		if (task && pid > 0)
 			on_end(task, pid, status, &usage);
 	}
 }
@@ -705,7 +765,11 @@ static const struct sp_spec *map_spec(const struct request *request, int *err)
 		*err = -EPERM;
 		return NULL;
 	}
-	if (fstat(request->fds[0], &st) || st.st_size <= 0 || st.st_size > SP_MAX_SPEC)
+	if (fstat(request->fds[0], &st)) {
+		*err = -errno;
+		return NULL;
+	}
+	if (st.st_size <= 0 || st.st_size > SP_MAX_SPEC)
 		return NULL;
 	spec = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, request->fds[0], 0);
 	if (spec == MAP_FAILED) {
@@ -731,14 +795,31 @@ static int spec_fd(const struct request *request, int32_t index)
 	return index == SP_NO_FD ? -1 : fcntl(request->fds[1 + index], F_DUPFD_CLOEXEC, 0);
 }
 
+/* May what is read and written of it be so without ever waiting?  spawn.h asks for that, and one who does not keep to it
+ * would have every container of the pod wait for this one. */
+static bool is_ready(const struct request *request, int32_t index)
+{
+	return index == SP_NO_FD || fcntl(request->fds[1 + index], F_GETFL) & O_NONBLOCK;
+}
+
+static bool has_ready_streams(const struct request *request, const struct sp_spec *spec)
+{
+	return is_ready(request, spec->log_stdout) && is_ready(request, spec->log_stderr) &&
+	       is_ready(request, spec->stdin_pipe);
+}
+
 /* Here, not in the engine, whose process the kernel would otherwise show to clients as the one they talk to. */
 static int start_listening(const struct request *request, const struct sp_spec *spec)
 {
-	int fd = spec_fd(request, spec->listener);
+	int err = 0, fd = spec_fd(request, spec->listener);
 
 	if (spec->listener == SP_NO_FD)
 		return 0;
-	return fd < 0 || listen(fd, 16) || accept_from(fd) ? -errno : 0;
+	if (fd < 0 || listen(fd, 16) || accept_from(fd))
+		err = -errno;
+	if (err && fd >= 0)
+		close(fd);
+	return err;
 }
 
 static void on_setup(const struct request *request)
@@ -763,11 +844,12 @@ static void on_setup(const struct request *request)
 		tell(request->from, &failed, -1);
 	} else {
 		records_fd = spec_fd(request, walk.spec->records);
+		err = walk.spec->records != SP_NO_FD && records_fd < 0 ? -errno : 0;
 		set_up = walk.spec->listener != SP_NO_FD || walk.spec->records != SP_NO_FD;
 		request->from->bound = walk.spec->bound;
 		stall_ms = walk.spec->stall_ms;
 		set_stall(stall_ms);
-		err = start_listening(request, walk.spec);
+		err = err ? err : start_listening(request, walk.spec);
 		if (err)
 			refuse(request, err);
 		else
@@ -796,23 +878,45 @@ static pid_t clone_child(const struct sp_spec *spec, int cgroup, int *pidfd)
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 
-/* What the child reads and writes, as far as that is ours to carry; of a terminal it comes when the child has made it. */
-static void prepare_streams(const struct request *request, const struct sp_spec *spec, struct task *task)
+/* As spec_fd, which a limit of fds can have fail.  0 or -errno. */
+static int take_fd(const struct request *request, int32_t index, int *fd)
 {
-	if (spec->log_dir != SP_NO_FD) {
-		task->log = must(log_open(spec_fd(request, spec->log_dir), spec_string(spec, spec->log_name),
-					  spec->log_size, spec->log_files, spec->log_block, on_log_opened));
-		task->log_opening = true;
-	}
-	if (spec->log_stdout != SP_NO_FD)
-		open_output(&task->out, stream_of(task, LOG_STDOUT), spec_fd(request, spec->log_stdout), false);
-	if (spec->log_stderr != SP_NO_FD)
-		open_output(&task->err, stream_of(task, LOG_STDERR), spec_fd(request, spec->log_stderr), false);
-	if (spec->stdin_pipe != SP_NO_FD)
-		open_input(&task->in, spec_fd(request, spec->stdin_pipe), spec->stdin_once);
+	*fd = spec_fd(request, index);
+	return index != SP_NO_FD && *fd < 0 ? -errno : 0;
+}
+
+static void open_log(const struct sp_spec *spec, struct task *task, int dir)
+{
+	task->log = must(log_open(dir, spec_string(spec, spec->log_name), spec->log_size, spec->log_files, spec->log_block,
+				  on_log_opened));
+	task->log_opening = true;
+}
+
+/* What the child reads and writes, as far as that is ours to carry; of a terminal it comes when the child has made it.
+ * Before the child is there, as a container whose output is nobody's is not to run.  0 or -errno. */
+static int prepare_streams(const struct request *request, const struct sp_spec *spec, struct task *task)
+{
+	int dir, out, err, in, failed = take_fd(request, spec->log_dir, &dir);
+
+	if (failed)
+		return failed;
+	if (dir >= 0)
+		open_log(spec, task, dir);
+	failed = take_fd(request, spec->log_stdout, &out);
+	if (out >= 0)
+		open_output(&task->out, stream_of(task, LOG_STDOUT), out, false);
+	failed = failed ? failed : take_fd(request, spec->log_stderr, &err);
+	if (!failed && err >= 0)
+		open_output(&task->err, stream_of(task, LOG_STDERR), err, false);
+	failed = failed ? failed : take_fd(request, spec->stdin_pipe, &in);
+	if (failed)
+		return failed;
+	if (in >= 0)
+		open_input(&task->in, in, spec->stdin_once);
 	task->carried = spec->log_stdout != SP_NO_FD || spec->log_stderr != SP_NO_FD;
 	task->stdin_open = spec->stdin_open;
 	task->stdin_once = spec->stdin_once;
+	return 0;
 }
 
 /* The fd of the cgroup that the child is to be born in; -1: podmon's own, -ESRCH. */
@@ -825,38 +929,44 @@ static int cgroup_of(const struct request *request, const struct sp_spec *spec)
 	return other && !other->over && other->cgroup >= 0 ? other->cgroup : -ESRCH;
 }
 
-static int spawn(const struct request *request, const struct sp_spec *spec, struct task *task)
+/* 0, or -errno with *call telling what failed; then a child that was made ends at its first gate or report. */
+static int spawn(const struct request *request, const struct sp_spec *spec, struct task *task, enum sp_call *call)
 {
 	struct walk walk = { .spec = spec, .fds = request->fds + 1, .root = -1 };
-	int sync[2], cgroup = cgroup_of(request, spec);
+	int sync[2], err, cgroup = cgroup_of(request, spec);
 
 	if (spec->cgroup_of)	/* any other cgroup is fresh */
 		task->oom_kills = oom_kills(cgroup);
+	*call = SP_CALL_FCNTL;
+	task->cgroup = cgroup < 0 ? -1 : fcntl(cgroup, F_DUPFD_CLOEXEC, 0);
+	err = cgroup >= 0 && task->cgroup < 0 ? -errno : prepare_streams(request, spec, task);
+	if (err)
+		return err;
+	*call = SP_CALL_MMAP;
 	task->outcome = mmap(NULL, sizeof *task->outcome, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (task->outcome == MAP_FAILED) {
 		task->outcome = NULL;
 		return -errno;
 	}
+	*call = SP_CALL_SOCKETPAIR;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync))
 		return -errno;
+	if (spec->record_name)
+		task->record = must(strdup(spec_string(spec, spec->record_name)));
+	task->vital = spec->vital;
 	walk.outcome = task->outcome;
 	walk.sync = sync[1];
+	*call = SP_CALL_CLONE3;
 	task->pid = clone_child(spec, cgroup, &task->pidfd);
 	if (!task->pid)
 		child_main(&walk);
 	close(sync[1]);
 	task->source = (struct source){ .fd = sync[0], .ready = on_report };
-	if (task->pid < 0 || watch(&task->source, EPOLLIN)) {
-		int err = task->pid < 0 ? (int)task->pid : -errno;
-
-		close_source(&task->source);	/* a child that was made ends at its first gate or report */
-		return err;
-	}
-	if (spec->record_name)
-		task->record = must(strdup(spec_string(spec, spec->record_name)));
-	task->cgroup = cgroup < 0 ? -1 : fcntl(cgroup, F_DUPFD_CLOEXEC, 0);
-	task->vital = spec->vital;
-	prepare_streams(request, spec, task);
+	if (task->pid < 0)
+		return (int)task->pid;
+	*call = SP_CALL_EPOLL_CTL;
+	if (watch(&task->source, EPOLLIN))
+		return -errno;
 	come_to(task, SPAWNED);
 	return 0;
 }
@@ -865,6 +975,7 @@ static void on_spawn(const struct request *request)
 {
 	bool of_pod = request->message.scope == SP_OF_POD;
 	struct connection *owner = of_pod ? NULL : request->from;
+	enum sp_call call = SP_CALL_NONE;
 	const struct sp_spec *spec;
 	struct task *task;
 	int err;
@@ -878,16 +989,20 @@ static void on_spawn(const struct request *request)
 		refuse(request, err);
 		return;
 	}
-	if (cgroup_of(request, spec) == -ESRCH) {
-		refuse(request, -ESRCH);
+	if (!has_ready_streams(request, spec))
+		err = -EINVAL;
+	else if (cgroup_of(request, spec) == -ESRCH)
+		err = -ESRCH;
+	if (err) {
+		refuse(request, err);
 		unmap_spec(spec);
 		return;
 	}
 	task = new_task(owner, request->message.id);
-	err = spec->clone_flags & ~CHILD_NAMESPACES ? -EINVAL : spawn(request, spec, task);
+	err = spec->clone_flags & ~CHILD_NAMESPACES ? -EINVAL : spawn(request, spec, task, &call);
 	if (err)
 		end_task(task, (struct sp_message){
-				       .type = SP_FAILED, .op = spec->nops, .call = SP_CALL_CLONE3, .err = -err });
+				       .type = SP_FAILED, .op = spec->nops, .call = call, .err = -err });
 	unmap_spec(spec);
 }
 
@@ -899,11 +1014,9 @@ static struct task *task_of(const struct request *request)
 static void on_open_gate(const struct request *request)
 {
 	struct task *task = task_of(request);
-	uint32_t gate = request->message.gate;
 
-	/* A child that has ended meanwhile is no error: its end is on its way. */
-	if (task && task->source.fd >= 0 && gate < SP_GATE_COUNT)
-		(void)!send(task->source.fd, &gate, sizeof gate, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (task && request->message.gate < SP_GATE_COUNT)
+		open_gate(task, request->message.gate);
 }
 
 static void on_subscribe(const struct request *request)
@@ -1049,6 +1162,7 @@ void on_request(struct connection *connection)
 	ssize_t got;
 	bool cut;
 
+	request.message = (struct sp_message){ 0 };	/* an older client sends less of it */
 	got = sys_receive(connection->source.fd, &request.message, sizeof request.message, request.fds, SP_MAX_FDS + 1,
 			  &request.nfds, &cut);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
@@ -1058,12 +1172,12 @@ void on_request(struct connection *connection)
 		return;
 	}
 	request.from = connection;
-	if (cut)	/* there is room for all fds that a spec may have, so it is our limit of fds */
-		refuse(&request, -EMFILE);
-	else if (got != sizeof request.message) {
+	if (got < SP_MESSAGE_OLDEST || got > (ssize_t)sizeof request.message) {
 		request.message = (struct sp_message){ 0 };	/* nothing in it can be trusted to be what it says */
 		refuse(&request, -EBADMSG);
-	} else if (request.message.type >= sizeof requests / sizeof *requests || !requests[request.message.type])
+	} else if (cut)	/* there is room for all fds that a spec may have, so it is our limit of fds */
+		refuse(&request, -EMFILE);
+	else if (request.message.type >= sizeof requests / sizeof *requests || !requests[request.message.type])
 		refuse(&request, -EINVAL);
 	else
 		requests[request.message.type](&request);
@@ -1115,11 +1229,28 @@ static void prepare(void)
 	connections->bound = true;	/* until SETUP says: without a listener nobody else could ever reach us */
 }
 
+/* Is something to be tried again that took more memory than the kernel had? */
+static bool is_short(void)
+{
+	const struct task *task = tasks;
+
+	while (task && (task->source.fd < 0 || task->told_gate >= task->gate))
+		task = task->next;
+	return due || task;
+}
+
+static void try_again(void)
+{
+	watch_due();
+	for (struct task *task = tasks; task; task = task->next)
+		tell_gate(task);
+}
+
 /* Until when to wait for an event: somebody may have to be told again, or dropped. */
 static int due_in(void)
 {
 	const uint64_t now = now_ms();
-	const int all[] = { stalls_in(now), retry_in(now), tell_in(now) };
+	const int all[] = { stalls_in(now), retry_in(now), tell_in(now), is_short() ? RETRY_MS : -1 };
 	int least = -1;
 
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -1128,26 +1259,31 @@ static int due_in(void)
 	return least;
 }
 
+/* One event, and what time has brought. */
+static void turn(void)
+{
+	struct epoll_event event;
+	int count = epoll_wait(loop_fd, &event, 1, due_in());	/* one at a time: what it does may close others */
+
+	if (count < 0 && errno != EINTR)
+		_exit(EXIT_NO_LOOP);
+	if (count > 0) {
+		struct source *source = event.data.ptr;
+
+		source->ready(source, event.events);
+	}
+	while (disk_finish())
+		on_disk();
+	tell_due(now_ms());
+	try_again();
+	retry(now_ms());
+	drop_stalled(now_ms());
+	bury_the_dead();
+}
+
 int main(void)
 {
 	prepare();
-	for (;;) {
-		struct epoll_event event;
-		int count = epoll_wait(loop_fd, &event, 1, due_in());	/* one at a time: what it does may close others */
-
-		if (count < 0 && errno != EINTR)
-			_exit(EXIT_NO_LOOP);
-		if (count > 0) {
-			struct source *source = event.data.ptr;
-
-			source->ready(source, event.events);
-			accept_again(source);	/* which may be freed by now, and is compared only */
-		}
-		while (disk_finish())
-			on_disk();
-		tell_due(now_ms());
-		retry(now_ms());
-		drop_stalled(now_ms());
-		bury_the_dead();
-	}
+	for (;;)
+		turn();
 }

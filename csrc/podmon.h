@@ -14,6 +14,8 @@
 #include "child.h"	/* and with it spawn.h, which can have no guard */
 #include "log.h"
 
+#define RETRY_MS 50	/* after which something is tried again that the kernel had no room for */
+
 enum {	/* exit codes of podmon itself, for whoever reads its wait status */
 	EXIT_ENDED = 0,		/* as it was asked to, or as what it is bound to has ended */
 	EXIT_NOT_A_SOCKET = 64,
@@ -24,6 +26,8 @@ enum {	/* exit codes of podmon itself, for whoever reads its wait status */
 struct source {
 	int fd;			/* -1: none (any more) */
 	bool watched;
+	uint32_t wanted;	/* events, where it is due */
+	struct source *next_due;
 	void (*ready)(struct source *source, uint32_t events);
 };
 
@@ -35,7 +39,8 @@ void *must(void *memory);
 /* CLOCK_MONOTONIC, in milliseconds. */
 uint64_t now_ms(void);
 
-/* Wait for these events, and for the other side's end.  0 or -1. */
+/* Wait for these events, and for the other side's end.  -1 where the kernel has no memory for that: it is tried again
+ * until it works or the source is unwatched or closed. */
 int watch(struct source *source, uint32_t events);
 
 /* Wait for nothing: EPOLLHUP and EPOLLERR cannot be left out of what is watched. */
@@ -66,11 +71,8 @@ extern struct connection *connections;
 /* Talk to whoever is at the other end of `fd`: its requests go to on_request.  0 or -1. */
 int add_connection(int fd);
 
-/* Take connections from the listening socket `fd`.  0 or -1. */
+/* Take connections from the listening socket `fd`, which is then connection.c's own.  0 or -1. */
 int accept_from(int fd);
-
-/* After each event but a connection's coming: it may have freed an fd for one that waits. */
-void accept_again(const struct source *handled);
 
 /* Tell a connection something; what it has no room for now waits in its queue, so that no client holds up another. */
 void tell(struct connection *connection, const struct sp_message *message, int fd);

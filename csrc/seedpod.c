@@ -210,12 +210,12 @@ static void become_python(char **argv)
 
 	while (argv[count])
 		count++;
-	words = calloc((size_t)count + 5, sizeof *words);
-	if (length < 0 || !words)
+	words = length < 0 ? NULL : calloc((size_t)count + 5, sizeof *words);
+	if (!words)
 		return;
 	path[length] = '\0';
 	slash = strrchr(path, '/');
-	strcpy(slash + 1, "python3");
+	memcpy(slash + 1, "python3", sizeof "python3");
 	words[0] = path;
 	words[1] = "-P";	/* not what happens to stand in our caller's directory */
 	words[2] = "-m";
@@ -224,6 +224,7 @@ static void become_python(char **argv)
 		words[3 + i] = argv[i];
 	execv(path, words);
 	fprintf(stderr, "error: %s: %s\n", path, strerror(errno));
+	free(words);
 }
 
 int main(int argc, char **argv)

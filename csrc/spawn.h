@@ -3,6 +3,11 @@
  * ffi.cdef(), so every number and name is typed once.  cffi refuses guards, includes, attributes and asserts:
  * they live in the .c files.  A change to anything that crosses a socket raises SP_PROTOCOL.
  *
+ * A podmon outlives the engine that started it, so a newer engine finds older ones, down to SP_PROTOCOL_OLDEST, and speaks
+ * to each in its own protocol.  That works because what is here only grows: members are added at the end of enums and of
+ * struct sp_message, and 0 in a new one is what podmon did before; struct sp_spec and struct sp_op stay as they are but
+ * for `reserved`.  See docs/decisions/0015-upgrade.md.
+ *
  * podmon takes requests over SOCK_SEQPACKET connections: one that it is born with, and any that root opens to its
  * listener afterwards.  How a container comes to life:
  *
@@ -52,11 +57,13 @@
 
 #define SP_MAGIC 0x73706f64
 #define SP_PROTOCOL 6
+#define SP_PROTOCOL_OLDEST 5	/* that an engine speaks still */
+#define SP_MESSAGE_OLDEST 104	/* bytes of its struct sp_message */
 #define SP_MAX_FDS 240
 #define SP_MAX_SPEC 8388608
 #define SP_MAX_OPS 4096
 #define SP_CONTROL_FD 3
-#define SP_NO_FD -1
+#define SP_NO_FD -1 /* NOLINT(bugprone-macro-parentheses): cffi reads a number and nothing else */
 
 /* One row of a spawn spec.  What fd, s1 to s3, flags, a and b mean for each kind is in sandbox/linux/ops.py;
  * which of them a kind cannot do without is in the table of child.c. */
@@ -143,6 +150,10 @@ enum sp_call {
 	SP_CALL_UMOUNT2,
 	SP_CALL_UNSHARE,
 	SP_CALL_WRITE,
+	SP_CALL_EPOLL_CTL,
+	SP_CALL_FCNTL,
+	SP_CALL_MMAP,
+	SP_CALL_SOCKETPAIR,
 	SP_CALL_COUNT
 };
 

@@ -5,6 +5,7 @@
 #ifndef SEEDPOD_SYS_H
 #define SEEDPOD_SYS_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -72,6 +73,12 @@ static inline int sys_mount_setattr(int dirfd, const char *path, unsigned int fl
 	return (int)syscall(SYS_mount_setattr, dirfd, path, flags, attr, sizeof *attr);
 }
 
+/* Was the call interrupted, or the kernel short of memory for it?  Then the same may work a moment later. */
+static inline bool sys_again(void)
+{
+	return errno == EINTR || errno == ENOMEM || errno == ENOBUFS;
+}
+
 /* One message with one fd (fd < 0: none), not blocking where `flags` say so. */
 static inline int sys_send(int sock, const void *data, size_t size, int fd, int flags)
 {
@@ -96,8 +103,8 @@ static inline int sys_send(int sock, const void *data, size_t size, int fd, int 
 }
 
 /* One message and up to `room` fds (*count of them).  The kernel puts all of a message's fds into its first control
- * message.  Bytes received (one
- * more than `size` where there were more), 0 at the end, -1; *cut: there were more fds than room for them, or than we may open. */
+ * message.  Bytes received (one more than `size` where there were more), 0 at the end, -1; *cut: there were more fds than
+ * room for them, or than we may open. */
 static inline ssize_t sys_receive(int sock, void *data, size_t size, int *fds, uint32_t room, uint32_t *count, bool *cut)
 {
 	union {
@@ -107,11 +114,14 @@ static inline ssize_t sys_receive(int sock, void *data, size_t size, int *fds, u
 	struct iovec iov = { data, size };
 	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space };
 	struct cmsghdr *cmsg;
+	int tries = 100;
 	ssize_t got;
 
 	header.msg_controllen = (unsigned int)CMSG_LEN(room * sizeof(int));	/* CMSG_SPACE pads: one fd more */
 	*count = 0;
-	got = recvmsg(sock, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	do
+		got = recvmsg(sock, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (got < 0 && sys_again() && tries--);
 	if (got < 0)
 		return got;
 	*cut = header.msg_flags & MSG_CTRUNC;

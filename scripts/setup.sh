@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What `make setup` does: Debian packages, a virtual environment, the extension and podmon.  Says what it installs.
+# With `c-tools` it installs what the checks of csrc take, and nothing else: nobody who runs pods needs a second compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,8 +20,20 @@ packages=(
 	e2fsprogs       # a test makes a file immutable with chattr, others a filesystem of their own that they freeze
 	mount           # tests mount a tmpfs, and a filesystem in a file
 	util-linux      # tests enter a sandbox's namespaces with nsenter, and freeze a filesystem with fsfreeze
+	strace          # tests make system calls fail
 	runc            # a test runs an OCI bundle in a sandbox's namespaces
 )
+
+c_tools=(
+	clang            # libFuzzer
+	clang-tidy       # static analysis
+	libclang-rt-dev  # libFuzzer and the sanitizers, as clang links them
+	llvm             # names of functions in their reports
+	valgrind         # memcheck
+)
+if [ "${1:-}" = c-tools ]; then
+	packages=("${c_tools[@]}")
+fi
 
 missing=()
 for package in "${packages[@]}"; do
@@ -34,6 +47,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 	fi
 	apt-get -qq update
 	DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if [ "${1:-}" = c-tools ]; then
+	exit
 fi
 
 if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then

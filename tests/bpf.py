@@ -16,12 +16,12 @@ _RETURN = 0x06  # BPF_RET | BPF_K
 # unistd.h of each machine
 _NUMBERS = {
     "x86_64": {
-        "capset": 126, "clone": 56, "execve": 59, "exit_group": 231, "kill": 62, "prctl": 157, "recvfrom": 45,
-        "seccomp": 317, "sendmsg": 46, "setsid": 112, "write": 1,
+        "capset": 126, "clone": 56, "execve": 59, "exit_group": 231, "keyctl": 250, "kill": 62, "prctl": 157,
+        "recvfrom": 45, "rt_sigprocmask": 14, "seccomp": 317, "sendmsg": 46, "setsid": 112, "write": 1,
     },
     "aarch64": {
-        "capset": 91, "clone": 220, "execve": 221, "exit_group": 94, "kill": 129, "prctl": 167, "recvfrom": 207,
-        "seccomp": 277, "sendmsg": 211, "setsid": 157, "write": 64,
+        "capset": 91, "clone": 220, "execve": 221, "exit_group": 94, "keyctl": 219, "kill": 129, "prctl": 167,
+        "recvfrom": 207, "rt_sigprocmask": 135, "seccomp": 277, "sendmsg": 211, "setsid": 157, "write": 64,
     },
 }[platform.machine()]  # fmt: skip
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
-from sandbox.errors import AlreadyExists, TimedOut, WrongState
+from sandbox.errors import AlreadyExists, KernelError, TimedOut, WrongState
 from sandbox.library import places
 from sandbox.library.containers import words
 from sandbox.library.places import Made, Place
@@ -207,14 +207,20 @@ class PodSandbox:
     async def remove(self) -> None:
         """Kill what is left in it, and remove its namespaces, its cgroup and its files.  Pipes are closed.
 
-        Idempotent.
+        Idempotent.  Where it fails this program lets go of it all the same: what is left the next that is made in the
+        root removes, if not a further call.
         """
         if self._place is None:
             return
-        await self._box.remove()
-        for container in self._containers.values():
-            await container._closed()
-        await in_thread(self._place.remove)
+        try:
+            try:
+                await self._box.remove()
+            finally:
+                for container in self._containers.values():
+                    await container._closed()
+            await in_thread(self._place.remove)
+        finally:
+            self._place.let_go()
         self._place = None
         self._containers.clear()
         self._names.clear()
@@ -374,4 +380,8 @@ class SandboxContainer:
             if output is not None:
                 output.close()
         if self._streams is not None:
-            await in_thread(self._streams.close)
+            try:
+                await in_thread(self._streams.close)
+            except KernelError:  # there is no thread to be had: it blocks here, for a moment
+                self._streams.close()
+                raise

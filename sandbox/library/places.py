@@ -82,9 +82,14 @@ class Place:
             unlock(lock)
 
     def remove(self) -> None:
-        """Kill what is left in it, and remove all of it.  Idempotent."""
-        _remove(self.directory, self.cgroup, self.entry, keep=not self.made_directory)
-        self.let_go()
+        """Kill what is left in it, and remove all of it.  Idempotent.
+
+        Where that fails it is let go all the same: what is left is then for the next that is made in the root.
+        """
+        try:
+            _remove(self.directory, self.cgroup, self.entry, keep=not self.made_directory)
+        finally:
+            self.let_go()
 
 
 def make(root: Path, name: str, directory: Path | None, *, bound: bool, sharing: Sharing) -> Place:
@@ -231,7 +236,10 @@ def _boxes(root: Path) -> Iterator[Path]:
         raise KernelError(error.errno or 0, step="make the root directory", filename=str(error.filename)) from error
     forks.guard(lock)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise KernelError(error.errno or 0, step="lock", filename=str(boxes / ".lock")) from None
         yield boxes
     finally:
         unlock(lock)
@@ -255,6 +263,11 @@ def _try_lock(directory: Path, flags: int = 0) -> int | None:
     except BlockingIOError:
         unlock(lock)
         return None
+    except OSError as error:
+        if flags:
+            (directory / LOCK).unlink()
+        unlock(lock)
+        raise KernelError(error.errno or 0, step="lock", filename=str(directory / LOCK)) from None
     return lock
 
 

@@ -16,6 +16,7 @@ import subprocess
 from contextlib import ExitStack
 from typing import Protocol
 
+from sandbox.linux import native
 from sandbox.pod.podmon import writable
 from sandbox.pod.relay import Relay
 
@@ -51,8 +52,9 @@ class Streams:
     def _input(self, wanted: Stdio) -> int:
         if wanted is None or _is(wanted, subprocess.DEVNULL):
             return -1
+        relay = None if _is(wanted, subprocess.PIPE) else self._relayed()
         source, sink = self._pipe(its=0)
-        if _is(wanted, subprocess.PIPE):
+        if relay is None:
             self.stdin = io.FileIO(sink, "w")
         else:
             try:
@@ -60,7 +62,7 @@ class Streams:
             except OSError:
                 os.close(sink)
                 raise
-            self._relayed().carry_in(given, sink)
+            relay.carry_in(given, sink)
         return source
 
     def _output(self, name: str, wanted: Stdio) -> int:
@@ -76,16 +78,17 @@ class Streams:
                 if wanted is None and error.errno == errno.EBADF:  # ours is closed: so is the container's, as good as
                     return -1
                 raise
+        relay = None if given is None else self._relayed()
         source, sink = self._pipe(its=1)
-        if given is None:
+        if relay is None or given is None:
             setattr(self, name, io.FileIO(source, "r"))
         else:
-            self._relayed().carry_out(source, given)
+            relay.carry_out(source, given)
         return sink
 
     def _pipe(self, *, its: int) -> tuple[int, int]:
         """A pipe whose end `its` (0 to read, 1 to write) is the container's."""
-        ends = os.pipe2(os.O_CLOEXEC)
+        ends = native.pipe()
         self._its.callback(os.close, ends[its])
         return ends
 

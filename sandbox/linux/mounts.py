@@ -47,9 +47,12 @@ def overlay(lower: Path, upper: Path, work: Path, *, devices: bool = False) -> i
     container reads nothing of the host's layout in its mount table.  volatile: the upper layer is never used
     again, so nothing need be synced when it goes.
     """
-    fds = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in (lower, upper, work)]
-    try:
-        names = [f"/proc/self/fd/{fd}" for fd in fds]
+    with ExitStack() as layers:
+        names = []
+        for path in (lower, upper, work):
+            layer = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            layers.callback(os.close, layer)
+            names.append(f"/proc/self/fd/{layer}")
         options: dict[str, str | None] = {
             "source": "overlay",
             "lowerdir": names[0],
@@ -57,21 +60,21 @@ def overlay(lower: Path, upper: Path, work: Path, *, devices: bool = False) -> i
             "workdir": names[2],
             "volatile": None,
         }
-        fd = native.new_mount("overlay", options, 0 if devices else native.MOUNT_ATTR_NODEV)
-    except KernelError as error:
-        error.hint = error.hint or f"{upper} must be on a filesystem that overlayfs can write to (ext4, xfs, tmpfs)"
-        raise
-    finally:
-        for layer in fds:
-            os.close(layer)
-    _require_writable(fd, work)
+        try:
+            fd = native.new_mount("overlay", options, 0 if devices else native.MOUNT_ATTR_NODEV)
+        except KernelError as error:
+            error.hint = error.hint or f"{upper} must be on a filesystem that overlayfs can write to (ext4, xfs, tmpfs)"
+            raise
+    with ExitStack() as undo:
+        undo.callback(os.close, fd)
+        _require_writable(fd, work)
+        undo.pop_all()
     return fd
 
 
 def _require_writable(fd: int, work: Path) -> None:
     """overlayfs becomes read-only, and says so in the kernel's log alone, where it cannot use its work directory."""
     if os.statvfs(fd).f_flag & os.ST_RDONLY:
-        os.close(fd)
         hint = "the kernel could not write there and fell back to read-only: a full disk, or no extended attributes"
         raise KernelError(errno.EROFS, step="mount overlay", filename=str(work), hint=hint)
 

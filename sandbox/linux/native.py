@@ -62,11 +62,14 @@ MESSAGE = _enum("sp_message_type", "SP_")
 SCOPE = _enum("sp_scope", "SP_")
 STREAM = _enum("sp_stream", "SP_STREAM_")
 PROTOCOL: int = lib.SP_PROTOCOL
+PROTOCOL_OLDEST: int = lib.SP_PROTOCOL_OLDEST
 MAX_FDS: int = lib.SP_MAX_FDS
 MAX_SPEC: int = lib.SP_MAX_SPEC
 MAX_OPS: int = lib.SP_MAX_OPS
 NO_FD: int = lib.SP_NO_FD
 MESSAGE_SIZE: int = ffi.sizeof("struct sp_message")
+MESSAGE_OLDEST: int = lib.SP_MESSAGE_OLDEST
+MESSAGE_ROOM = 4096  # bytes: for a message of any podmon, a newer one's too
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,14 @@ def pump(source: int, sink: int, *, stop: int, drain: bool) -> bool:
     return bool(result == lib.SP_PUMPED_ALL)
 
 
+def pipe() -> tuple[int, int]:
+    """A pipe, close-on-exec: the ends to read and to write."""
+    try:
+        return os.pipe2(os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError(error.errno or 0, step="make a pipe") from None
+
+
 def resize(terminal: int, rows: int, columns: int) -> None:
     """Set the size of the terminal behind its master; its foreground processes get SIGWINCH."""
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -251,14 +262,18 @@ def _said(context: int, result: int, step: str, path: str | None) -> int:
 
 
 def encode_message(**fields: int) -> bytes:
-    """A `struct sp_message` with `fields` set, the rest 0."""
-    return bytes(ffi.buffer(ffi.new("struct sp_message *", fields)))
+    """A `struct sp_message` with `fields` set, the rest 0.
+
+    What the oldest podmon has no room for comes along only where it is set.
+    """
+    data = bytes(ffi.buffer(ffi.new("struct sp_message *", fields)))
+    return data if any(data[MESSAGE_OLDEST:]) else data[:MESSAGE_OLDEST]
 
 
 def decode_message(data: bytes) -> Any:
-    """The `struct sp_message` in `data`, MESSAGE_SIZE bytes of it."""
+    """The `struct sp_message` in `data`, of which an older podmon sends less, and a newer one more."""
     message = ffi.new("struct sp_message *")
-    ffi.memmove(message, data, MESSAGE_SIZE)
+    ffi.memmove(message, data, min(len(data), MESSAGE_SIZE))
     return message
 
 
@@ -266,7 +281,10 @@ _FDS = ("cgroup", "listener", "records", "log_dir", "log_stdout", "log_stderr", 
 
 
 def encode_spec(rows: list[dict[str, int]], strings: bytes, **fields: int) -> bytes:
-    """A spawn spec as podmon reads it: header, ops, string table.  An fd that `fields` leave out is none."""
+    """A spawn spec as podmon reads it: header, ops, string table.
+
+    An fd that `fields` leave out is none, and the protocol is ours unless they name an older one.
+    """
     ops = ffi.new("struct sp_op[]", rows)
     header = ffi.new(
         "struct sp_spec *",

@@ -830,8 +830,9 @@ def encode(
     log: Log | None = None,
     stdin: Stdin | None = None,
     vital: bool = False,
+    protocol: int | None = None,
 ) -> Spec:
-    """The spec of a child in new namespaces `clone_flags`.
+    """The spec of a child in new namespaces `clone_flags`, for a podmon of `protocol` (None: ours).
 
     It is born in the cgroup behind fd `cgroup`, or in that of the pod's child number `cgroup_of`.  `record` is the name
     under which podmon writes how it ended.  podmon ends when a `vital` child has.  Raises Unsupported where the list is
@@ -845,6 +846,8 @@ def encode(
         "record_name": encoder.string(record) if record else 0,
         "vital": int(vital),
     }
+    if protocol is not None:
+        fields["protocol"] = protocol
     if log is not None:
         fields |= {
             "log_dir": encoder.fd(log.directory),

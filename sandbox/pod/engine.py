@@ -267,7 +267,7 @@ class Engine:
             del self._names[name]
 
     def target(self, namespace: str, name: str, container: str) -> Target:
-        """What a program needs to join a running container.  Raises NotFound, WrongState."""
+        """What a program needs to join a running container.  Raises NotFound, WrongState, Unsupported."""
         worker = self.find(namespace, name)
         asked = next((each for each in worker.pod.containers if each.name == container), None)
         if asked is None:
@@ -276,6 +276,8 @@ class Engine:
         if phase in (Phase.SUCCEEDED, Phase.FAILED):
             what = f"cannot exec into a container in a completed pod; current phase is {phase}"
             raise WrongState(what, current=str(phase), wanted="Running")
+        if worker.unspoken is not None:
+            raise worker.unspoken.with_traceback(None)
         made = worker.instance(container)
         if made is None or made.stage is not Stage.RUNNING:
             raise WrongState(f"container {quoted(container)} is not running", current="waiting", wanted="running")

@@ -62,11 +62,11 @@ class _Client:
         while True:
             self._control.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0.001))
             try:
-                data, fds, _, _ = socket.recv_fds(self._control, native.MESSAGE_SIZE, 1)
+                data, fds, _, _ = socket.recv_fds(self._control, native.MESSAGE_ROOM, 1)
             except ConnectionResetError:  # it died with a request unread; what it said before comes after this
                 continue
-            if len(data) != native.MESSAGE_SIZE:
-                raise wire.podmon_ended()
+            if len(data) < native.MESSAGE_OLDEST:
+                raise wire.not_spoken(0) if data else wire.podmon_ended()
             return native.decode_message(data), fds
 
     def close(self) -> None:
@@ -169,7 +169,7 @@ def execute(
     run, or KernelError where it was stopped on its way for 30 s.
     """
     with ExitStack() as undo:
-        init = _pidfd_of(directory, number)
+        init, protocol = _container(directory, number)
         undo.callback(os.close, init)
         client = _Client(directory)
         keep = undo.enter_context(ExitStack())
@@ -178,7 +178,7 @@ def execute(
         if size is None:
             ours, its = _pipes(stdin is not None, undo)
         listed = compile_exec(spec, privileges, init=init, stdio=its, size=size or (0, 0), proc=mounts.open_proc(undo))
-        _send_spec(client, ops.encode(listed, cgroup_of=number))
+        _send_spec(client, ops.encode(listed, cgroup_of=number, protocol=protocol))
         pidfd, terminal = _joined(client, listed)
         keep.pop_all()
         relay = Relay()
@@ -227,13 +227,9 @@ def attach(directory: Path, number: int, *, stdin: int | None, stdout: int, stde
         return Attachment(client, relay, number)
 
 
-def _does_not_run() -> WrongState:
-    return WrongState("the container does not run", current="not running", wanted="running")
-
-
 def _not_attached(number: int) -> SandboxError:
     if number == errno.ESRCH:
-        return _does_not_run()
+        return wire.does_not_run()
     if number == errno.ENXIO:
         return SandboxError("the container's stdin is not open", hint="set stdin: true in the container's manifest")
     if number == errno.EOPNOTSUPP:
@@ -241,8 +237,8 @@ def _not_attached(number: int) -> SandboxError:
     return wire.refused(number)
 
 
-def _pidfd_of(directory: Path, number: int) -> int:
-    """The pidfd of the first process of the pod's container `number`, which runs."""
+def _container(directory: Path, number: int) -> tuple[int, int]:
+    """The pidfd of the first process of the pod's container `number`, which runs; and podmon's protocol."""
     client = _Client(directory)
     heard: dict[str, list[int]] = {}
     try:
@@ -254,6 +250,11 @@ def _pidfd_of(directory: Path, number: int) -> int:
             except TimeoutError:
                 raise wire.podmon_silent() from None
             kind = wire.type_of(message)
+            if kind == "READY":
+                protocol = message.code
+                if not wire.is_spoken(protocol):
+                    _close(fds)
+                    raise wire.not_spoken(protocol)
             if kind == "READY" or (message.scope == native.SCOPE["OF_POD"] and message.id == number):
                 _close(heard.pop(kind, []))
                 heard[kind] = fds
@@ -262,8 +263,8 @@ def _pidfd_of(directory: Path, number: int) -> int:
         if "SPAWNED" not in heard and "FAILED" not in heard:
             raise NotFound("container", str(number))
         if "RUNNING" not in heard or "EXITED" in heard or not heard["SPAWNED"]:
-            raise _does_not_run()
-        return heard["SPAWNED"].pop()
+            raise wire.does_not_run()
+        return heard["SPAWNED"].pop(), protocol
     finally:
         client.close()
         _close_all(heard)
@@ -308,7 +309,7 @@ def _joined(client: _Client, listed: Sequence[ops.Op]) -> tuple[int, int | None]
                 case "FAILED":
                     raise ops.failure(listed, index=message.op, call=message.call, number=message.err)
                 case "REFUSED" if message.err == errno.ESRCH:  # it has ended since we looked
-                    raise _does_not_run()
+                    raise wire.does_not_run()
                 case "REFUSED":
                     raise wire.refused(message.err)
                 case "EXITED":

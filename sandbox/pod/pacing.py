@@ -49,14 +49,14 @@ def held(directory: Path, number: int) -> Iterator[Pace]:
                 type=native.MESSAGE["ATTACH"], scope=native.SCOPE["OF_POD"], id=number, streams=_STREAMS, serial=1
             )
             socket.send_fds(control, [request], [its.fileno() for _, its in pairs])
-            _require_done(control.recv(native.MESSAGE_SIZE))
+            _require_done(control.recv(native.MESSAGE_ROOM))
         for _, its in pairs:
             its.close()
         yield Pace([ours for ours, _ in pairs])
 
 
 def _require_done(reply: bytes) -> None:
-    if len(reply) != native.MESSAGE_SIZE:
+    if len(reply) < native.MESSAGE_OLDEST:
         raise wire.podmon_ended()
     message = native.decode_message(reply)
     if wire.type_of(message) == "REFUSED":

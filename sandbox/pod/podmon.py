@@ -16,11 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sandbox.errors import SandboxError, WrongState
+from sandbox.errors import KernelError, SandboxError, WrongState
 from sandbox.linux import native, ops
 from sandbox.linux.ops import Op
 from sandbox.pod import forks, wire
 from sandbox.pod.child import Child, LogState, Stage
+from sandbox.pod.readiness import readable, writable
 from sandbox.status import ExitStatus
 
 __all__ = ["POD_NAMESPACES", "Child", "Podmon", "Stage", "readable", "writable"]
@@ -42,6 +43,7 @@ class Podmon:
         control.setblocking(False)
         forks.guard(control.fileno())
         self._pid = launched.pid if launched else -1
+        self.protocol = native.PROTOCOL  # until it says which is its own
         self.children: dict[int, Child] = {}  # of the pod, by number
         self.pidfd = launched.pidfd if launched else -1
         self._control = control
@@ -67,15 +69,27 @@ class Podmon:
         except SandboxError:
             ours.close()
             raise
-        return cls(ours, launched)
+        try:
+            return cls(ours, launched)
+        except OSError as error:  # the loop cannot watch it
+            _end_unheard(launched.pidfd)
+            forks.release(ours.fileno())
+            ours.close()
+            raise KernelError(error.errno or 0, step="watch podmon") from None
 
     @classmethod
     async def connect(cls, directory: Path) -> Podmon:
         """Connect to the podmon of the pod in `directory` and learn all that it knows.
 
-        Raises NotFound where no podmon is there any more.
+        Raises NotFound where no podmon is there any more, Unsupported where we do not speak its protocol.
         """
-        podmon = cls(wire.connected(directory))
+        control = wire.connected(directory)
+        try:
+            podmon = cls(control)
+        except OSError as error:  # the loop cannot watch it
+            forks.release(control.fileno())
+            control.close()
+            raise KernelError(error.errno or 0, step="watch podmon", filename=str(directory)) from None
         try:
             await podmon.subscribe()
         except BaseException:  # undo, then let it pass
@@ -114,13 +128,13 @@ class Podmon:
         """Start a child of the pod; `options` are those of ops.encode.  It comes to its first gate by itself."""
         child = Child(self.next_number, native.SCOPE["OF_POD"], self._ask_signal, listed)
         self._know(child)
-        await self._send_spec("SPAWN", child, ops.encode(listed, **options))
+        await self._send_spec("SPAWN", child, ops.encode(listed, protocol=self.protocol, **options))
         return child
 
     async def execute(self, listed: Sequence[Op], **options: Any) -> Child:
         """Start a child of this connection, which alone hears of it."""
         child = self._new_own(listed)
-        await self._send_spec("SPAWN", child, ops.encode(listed, **options))
+        await self._send_spec("SPAWN", child, ops.encode(listed, protocol=self.protocol, **options))
         return child
 
     async def open_gate(self, child: Child, gate: str) -> None:
@@ -192,7 +206,8 @@ class Podmon:
             return
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        await readable(self.pidfd)
+        with contextlib.suppress(OSError):  # the loop cannot watch it: waitid waits for what is our child
+            await readable(self.pidfd)
         with contextlib.suppress(ChildProcessError):  # another engine's child: init reaps it
             os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | native.WALL)
         while not self._gone:  # what it said before its end is still to be read
@@ -278,29 +293,25 @@ class Podmon:
 
     def _readable(self) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(self._control, native.MESSAGE_SIZE, 1)
+            data, fds, _, _ = socket.recv_fds(self._control, native.MESSAGE_ROOM, 1)
         except (BlockingIOError, InterruptedError):
             return
         except ConnectionResetError:  # it died with a request unread; what it said before comes after this
             return
-        if len(data) == native.MESSAGE_SIZE:
+        if len(data) >= native.MESSAGE_OLDEST:
             self._hear(native.decode_message(data), fds)
+        elif data:
+            self._be_refused(0)
         else:
             self._lost()
+        for fd in fds:  # that nobody has taken
+            os.close(fd)
 
     def _hear(self, message: Any, fds: list[int]) -> None:
-        if message.serial:
+        if message.serial or not wire.type_of(message):
             self._hear_answer(message)
             return
         child = self._child_of(message)
-        self._hear_of(child, message, fds)
-        for fd in fds:
-            os.close(fd)
-        if child.stage is Stage.ENDED and child.scope == native.SCOPE["OF_CONNECTION"]:
-            self._own.pop(child.number, None)
-
-    def _hear_of(self, child: Child, message: Any, fds: list[int]) -> None:
-        """Take what it says, and those of its fds that are wanted."""
         match wire.type_of(message):
             case "SPAWNED":
                 child.spawned(fds.pop() if fds else None)
@@ -314,11 +325,19 @@ class Podmon:
             case "READY":
                 if self.pidfd < 0 and fds:
                     self.pidfd = fds.pop()
-                child.end()
+                self.protocol = message.code
+                child.end(failure=None if wire.is_spoken(self.protocol) else wire.not_spoken(self.protocol))
             case "LOG_STATE":
                 child.hear_of_log(LogState(message.err, message.lost_lines, message.lost_bytes))
             case _:
                 self._hear_end(child, message)
+        if child.stage is Stage.ENDED and child.scope == native.SCOPE["OF_CONNECTION"]:
+            self._own.pop(child.number, None)
+
+    def _be_refused(self, protocol: int) -> None:
+        """Whatever was asked for: podmon does not know what we say, nor we what it says."""
+        for child in [*self._own.values()]:
+            child.end(failure=wire.not_spoken(protocol))
 
     def _child_of(self, message: Any) -> Child:
         """The child that a message is about; of the pod's, one may be another engine's and new to us."""
@@ -332,7 +351,9 @@ class Podmon:
 
     def _hear_answer(self, message: Any) -> None:
         answer = self._answers.get(message.serial)
-        if answer is None or answer.done():  # who asked does not wait any more
+        if (
+            answer is None or answer.done()
+        ):  # who asked does not wait any more; or a newer podmon says what we do not know
             return
         if wire.type_of(message) == "REFUSED":
             answer.set_exception(wire.refused(message.err))
@@ -367,23 +388,8 @@ class Podmon:
                 answer.set_exception(wire.podmon_ended())
 
 
-async def readable(fd: int) -> None:
-    """Wait until `fd` is readable; for a pidfd, until its process has ended."""
-    loop = asyncio.get_running_loop()
-    event = asyncio.Event()
-    loop.add_reader(fd, event.set)
-    try:
-        await event.wait()
-    finally:
-        loop.remove_reader(fd)
-
-
-async def writable(fd: int) -> None:
-    """Wait until `fd` takes more data."""
-    loop = asyncio.get_running_loop()
-    event = asyncio.Event()
-    loop.add_writer(fd, event.set)
-    try:
-        await event.wait()
-    finally:
-        loop.remove_writer(fd)
+def _end_unheard(pidfd: int) -> None:
+    """Kill a podmon to which nothing was said yet, reap it, and close its pidfd."""
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED | native.WALL)
+    os.close(pidfd)

@@ -6,6 +6,7 @@ The same without asyncio is in sandbox.pod.joining.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import signal
@@ -14,7 +15,7 @@ import termios
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from sandbox.errors import TimedOut, WrongState, shown
+from sandbox.errors import KernelError, SpawnError, TimedOut, WrongState, shown
 from sandbox.linux import host, mounts
 from sandbox.pod import wire
 from sandbox.pod.child import Child, Stage
@@ -48,6 +49,10 @@ async def execute(
     try:
         async with asyncio.timeout(wire.JOIN_TIMEOUT):
             await child.until(Stage.RUNNING)
+    except KernelError as error:
+        if isinstance(error, SpawnError) or error.errno != errno.ESRCH:
+            raise
+        raise wire.does_not_run() from None  # it has ended since we looked
     except (TimeoutError, asyncio.CancelledError) as error:
         child.signal(signal.SIGKILL)
         if isinstance(error, TimeoutError):

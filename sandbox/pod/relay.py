@@ -6,6 +6,7 @@ end.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from dataclasses import dataclass
@@ -32,7 +33,10 @@ class Relay:
     """Threads that move bytes, once they are started: by then whoever asked for it has seen to terminal and signals."""
 
     def __init__(self) -> None:
-        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        try:
+            self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        except OSError as error:
+            raise KernelError(error.errno or 0, step="make an eventfd") from None
         self._flows: list[_Flow] = []
         self._threads: list[threading.Thread] = []
         self.failures: list[KernelError] = []
@@ -49,9 +53,7 @@ class Relay:
         # An interrupt in the middle would leave a thread that `close` does not know of.
         with threads.quiet():
             for flow in self._flows:  # daemons: one that sticks in somebody's blocking fd must not keep the process
-                thread = threading.Thread(target=self._run, args=(flow,), name="relay", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._threads.append(threads.start(functools.partial(self._run, flow), "relay"))
 
     def _run(self, flow: _Flow) -> None:
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.errors import SandboxError
+from sandbox.linux import native
 from sandbox.linux.ops import Log, Stdin
 from sandbox.pod.container import ContainerSpec
 from sandbox.pod.ground import DEVICES
@@ -74,7 +75,7 @@ def open_streams(spec: ContainerSpec, target: LogTarget | None, stdio: tuple[int
 
 def pipe(fds: ExitStack, *, blocking: tuple[bool, bool] = (True, True)) -> tuple[int, int]:
     """A pipe whose ends close with `fds`.  O_NONBLOCK is set here, while nobody shares them."""
-    ends = os.pipe2(os.O_CLOEXEC)
+    ends = native.pipe()
     for end, blocks in zip(ends, blocking, strict=True):
         fds.callback(os.close, end)
         os.set_blocking(end, blocks)

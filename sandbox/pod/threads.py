@@ -5,6 +5,7 @@ Light to import: `exec` has some, and no asyncio.
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import signal
@@ -12,6 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from sandbox.errors import KernelError
 
 REST = 10.0  # seconds after which a thread that has nothing to do ends
 
@@ -43,10 +46,14 @@ def quiet() -> Iterator[None]:
 
 
 def start(work: Work, name: str) -> threading.Thread:
-    """A quiet thread that does this, started; a daemon."""
+    """A quiet thread that does this, started; a daemon.  Raises KernelError."""
     thread = _Quiet(target=work, name=name, daemon=True)
     with quiet():
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # all that Python says of a clone that failed
+            hint = "a limit on processes is reached (ulimit -u, pids.max, kernel.pid_max)"
+            raise KernelError(errno.EAGAIN, step="start a thread", hint=hint) from None
     return thread
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sandbox.errors import KernelError, NotFound, WrongState
+from sandbox.errors import KernelError, NotFound, Unsupported, WrongState
 from sandbox.linux import native
 from sandbox.status import ExitStatus
 
@@ -40,9 +40,9 @@ def bound_listener(directory: Path) -> socket.socket:
             listener.bind(path)
             listener.setblocking(False)  # a client may be gone again before podmon comes to accept it
             Path(path).chmod(0o600)
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise KernelError(error.errno or 0, step="make podmon's socket", filename=str(directory / SOCKET)) from None
     return listener
 
 
@@ -64,6 +64,28 @@ def connected(directory: Path) -> socket.socket:
 def podmon_ended() -> WrongState:
     """The error of whatever was asked of a podmon that is no more."""
     return WrongState("the pod's podmon has ended", current="gone", wanted="running")
+
+
+def not_spoken(protocol: int) -> Unsupported:
+    """The error for a podmon of another seedpod's; 0 is a protocol whose messages are shorter than all that we know."""
+    its = str(protocol or f"below {native.PROTOCOL_OLDEST}")
+    ours = f"{native.PROTOCOL_OLDEST} to {native.PROTOCOL}"
+    return Unsupported(
+        "joining the pod",
+        needs=f"a podmon of protocol {ours}",
+        message=f"the pod's podmon speaks protocol {its}, and this seedpod {ours}",
+        hint="use the seedpod that made the pod, or delete the pod and run it anew",
+    )
+
+
+def is_spoken(protocol: int) -> bool:
+    """Whether this seedpod speaks it."""
+    return native.PROTOCOL_OLDEST <= protocol <= native.PROTOCOL
+
+
+def does_not_run() -> WrongState:
+    """The error for whoever would join a container that has ended."""
+    return WrongState("the container does not run", current="not running", wanted="running")
 
 
 def podmon_silent() -> KernelError:
@@ -110,8 +132,8 @@ def time_of(nanoseconds: int) -> datetime | None:
 
 
 def type_of(message: Any) -> str:
-    """The name of a message's type: "EXITED"."""
-    return _TYPES[message.type]
+    """The name of a message's type: "EXITED"; "" for one that only a newer podmon knows."""
+    return _TYPES.get(message.type, "")
 
 
 _TYPES = {number: name for name, number in native.MESSAGE.items()}

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cgroups import CgroupError
-from sandbox.errors import NotFound, SandboxError, WrongState
+from sandbox.errors import NotFound, SandboxError, Unsupported, WrongState
 from sandbox.model import Pod
 from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, volumes
 from sandbox.pod.instances import Instances, Surroundings
@@ -50,6 +50,9 @@ class Worker:
         self._book = Notebook(record, state.forgotten(), around.store, around.warn)
         self._box: PodSandbox | None = None
         self._memory = Held(volumes.in_memory(pod))
+        self.unspoken: Unsupported | None = (
+            None  # why all that can be done is to end it: its podmon is another seedpod's
+        )
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
         self._tasks = Tasks()
         self._instances = Instances(pod, self._book, around, self._tasks, self._ending)
@@ -103,6 +106,9 @@ class Worker:
         try:
             while not self.removed:
                 self._book.noted.clear()
+                if self.unspoken and not self._ending.is_set():
+                    await self._wait(None)
+                    continue
                 decision = lifecycle.decide(self.pod, self.state, now(), self._limit)
                 if decision == lifecycle.Decision() and not self.state.sandbox:  # nothing of it runs, or will
                     self._release_volumes()
@@ -150,6 +156,8 @@ class Worker:
                 await self._start(action)
             case lifecycle.Stop(kill_at):
                 self._stop(kill_at)
+            case lifecycle.Kill() if self._box is None:  # nobody would tell of what came of it
+                await self._tear_down()
             case lifecycle.Kill():
                 self._kill()
             case lifecycle.TearDown():
@@ -331,6 +339,11 @@ class Worker:
                 box = await unless(self._ending, connecting)
         except (NotFound, WrongState):  # it has ended, perhaps just now
             await self._bury()
+            return
+        except Unsupported as error:
+            self.unspoken = error
+            self._book.tell("PodmonUnsupported", f"{error}: {error.hint}", warning=True)
+            self._around.warn(f"{self._book.called}: {error}: {error.hint}")
             return
         except (Interrupted, TimeoutError):  # it is stopped, and the pod is to end: that needs no word of it
             return

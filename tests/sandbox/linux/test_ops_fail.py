@@ -14,13 +14,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cgroups import Cgroup
 from sandbox import capabilities
-from sandbox.errors import SpawnError
+from sandbox.errors import SandboxError, SpawnError, printable, shown
+from sandbox.front.errors import print_error
 from sandbox.linux import mounts, native
 from sandbox.linux.ops import (
     Attach,
@@ -60,8 +62,10 @@ from sandbox.linux.ops import (
     Unshare,
     encode,
 )
+from sandbox.pod import ends
 from sandbox.pod.ground import POD_DEVICES, POD_ROOTFS, compile_pod
 from sandbox.pod.podmon import Child, Podmon, Stage
+from sandbox.pod.state import Instance
 from tests import bpf
 
 pytestmark = pytest.mark.root
@@ -418,6 +422,18 @@ CASES = [
         *("set no_new_privs", None, "prctl", errno.EPERM),
     ),
     Case(
+        "KEYRING",
+        "a filter forbids it",
+        plain(Seccomp(bpf.forbid("keyctl"), "x"), Keyring()),
+        *("join keyring", None, "keyctl", errno.EPERM),
+    ),
+    Case(
+        "SIGNALS",
+        "a filter forbids it",
+        plain(Seccomp(bpf.forbid("rt_sigprocmask"), "x"), Signals()),
+        *("reset signals", None, "sigprocmask", errno.EPERM),
+    ),
+    Case(
         "SECCOMP",
         "without CAP_SYS_ADMIN and no_new_privs",
         plain(Caps(DEFAULT, DEFAULT), Seccomp(bpf.forbid("kill"), "x")),
@@ -531,11 +547,6 @@ CASES = [
 # Kinds that no case can be made for: why, and the ops that might be thought to fail.
 CANNOT_FAIL: dict[str, tuple[str, list[Op]]] = {
     "UMASK": ("umask(2): this system call always succeeds; other bits are ignored", [Umask(0), Umask(2**64 - 1)]),
-    "KEYRING": ("keyctl(2): a new keyring is refused only by a quota that is the whole machine's", [Keyring()]),
-    "SIGNALS": (
-        "sigprocmask(2) fails for a bad `how` or address only: constants in child.c; it needs no privilege",
-        [Signals(), Caps(0, 0), Signals()],
-    ),
 }
 
 
@@ -607,7 +618,7 @@ async def failure_in_child(
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.kind}: {case.what}" for case in CASES])
 def test_a_failing_op_is_told_with_its_step_path_call_and_errno(
-    case: Case, fds: Fds, pod_slice: Cgroup, tmp_path: Path
+    case: Case, fds: Fds, pod_slice: Cgroup, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ops = case.ops(fds)
 
@@ -627,6 +638,17 @@ def test_a_failing_op_is_told_with_its_step_path_call_and_errno(
     assert str(error) == f"{ops[case.failing].describe()}: {case.call}: {reason}"
     filtered = any(isinstance(op, Seccomp) for op in ops[: case.failing])
     assert error.hint == ops[case.failing].hint(case.number) or (filtered and f"may forbid {case.call}" in error.hint)
+    what = printable(ops[case.failing].describe())
+    assert (case.path or "") in what or shown(case.path or "") in what
+    cure = f"hint: {printable(error.hint)}\n" if error.hint else ""
+    assert printed(error, capsys) == f'error: pod "web", container "c": {what}: {case.call}: {reason}\n{cure}'
+
+
+def printed(error: SpawnError, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `run` prints of a container that could not be started, as it is noted and comes from the engine."""
+    end = ends.by_failure(Instance("0" * 64, 1, 0), error, datetime.now(UTC))
+    print_error(SandboxError(end.message, hint=end.hint or None), subject='pod "web", container "c": ')
+    return capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", CANNOT_FAIL)

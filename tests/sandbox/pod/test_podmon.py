@@ -426,7 +426,7 @@ def test_no_change_of_a_field_of_a_good_spec_brings_podmon_down(wire: Wire, copi
     assert fds_of(wire.pid) == FDS
 
 
-@pytest.mark.parametrize("size", [1, native.MESSAGE_SIZE - 1, native.MESSAGE_SIZE + 1, 4096])
+@pytest.mark.parametrize("size", [1, native.MESSAGE_OLDEST - 1, native.MESSAGE_SIZE + 1, 4096])
 def test_a_message_of_another_size_is_refused(wire: Wire, size: int) -> None:
     wire.send(native.encode_message(type=native.MESSAGE["SPAWN"], id=2).ljust(size, b"\0")[:size], wire.socket.fileno())
     assert wire.refusal(0) == errno.EBADMSG
