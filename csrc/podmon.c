@@ -56,7 +56,6 @@ struct task {
 	struct outcome *outcome;	/* shared with the child; NULL once it has been looked at */
 	bool exec_tried;
 	bool lost;		/* it joined, and was killed and reaped before its number was known */
-	char *record;		/* file name; NULL: none */
 	struct log *log;	/* NULL: its output is not logged */
 	int told_err;		/* of the log, as it was told last */
 	uint64_t told_lost, told_at;
@@ -74,7 +73,8 @@ struct task {
 	uint64_t started_ns;
 	struct sp_message end;	/* type 0 until it is known */
 	bool over;		/* it has ended, as `end` says */
-	struct ending *ending;	/* what the disk is to take of that; NULL: it has, or is not asked yet */
+	struct ending *ending;	/* what the disk is to take of that; NULL: nothing, or it has */
+	bool end_asked;		/* the disk has been asked to */
 	bool settled;		/* nothing is to be written any more but what others write to its output */
 	bool forgotten;		/* for everybody but the disk */
 };
@@ -85,7 +85,7 @@ struct ending {
 	struct task *task;	/* NULL: it is gone */
 	int length;
 	char text[512];
-	char name[];		/* the record's, if there is any */
+	char name[];		/* the record's; "": none */
 };
 
 static struct task *tasks;
@@ -256,9 +256,10 @@ static void free_task(struct task *task)
 		close(task->pidfd);
 	if (task->cgroup >= 0)
 		close(task->cgroup);
-	if (task->ending)
+	if (task->ending && task->end_asked)
 		task->ending->task = NULL;
-	free(task->record);
+	else
+		free(task->ending);
 	free(task);
 }
 
@@ -297,15 +298,22 @@ static void write_record(struct job *job)
 
 static void on_end_written(struct job *job);
 
-static void begin_ending(struct task *task)
+/* While the child is made: its end is not to be lost because there is no memory left. */
+static struct ending *new_ending(struct task *task, const char *name)
 {
-	const struct sp_message *end = &task->end;
-	const char *name = task->record ? task->record : "";
 	struct ending *ending = must(calloc(1, sizeof *ending + strlen(name) + 1));
 
 	ending->job = (struct job){ .work = write_record, .done = on_end_written };
 	ending->task = task;
 	strcpy(ending->name, name);
+	return ending;
+}
+
+static void begin_ending(struct task *task)
+{
+	const struct sp_message *end = &task->end;
+	struct ending *ending = task->ending;
+
 	ending->length = snprintf(
 		ending->text, sizeof ending->text,
 		"type %u\nop %u\ncall %u\nerr %d\ncode %u\nsignal %u\nran %u\noom_killed %u\n"
@@ -314,7 +322,7 @@ static void begin_ending(struct task *task)
 		(unsigned long long)end->started_ns, (unsigned long long)end->finished_ns,
 		(unsigned long long)end->user_us, (unsigned long long)end->system_us,
 		(unsigned long long)end->max_rss_kib);
-	task->ending = ending;
+	task->end_asked = true;
 	disk_do(&ending->job);
 }
 
@@ -399,13 +407,13 @@ static void go_on_ending(struct task *task)
 	struct connection *owner = task->owner;
 	struct sp_message end = task->end;
 
-	if (!task->over || task->settled || task->ending || !drained(&task->out) || !drained(&task->err))
+	if (!task->over || task->settled || task->end_asked || !drained(&task->out) || !drained(&task->err))
 		return;
 	end_carrying(task);
 	if (owner) {
 		free_task(task);
 		tell(owner, &end, -1);
-	} else if (task->log || task->record) {
+	} else if (task->ending) {
 		begin_ending(task);
 	} else {
 		settle(task);
@@ -951,8 +959,8 @@ static int spawn(const struct request *request, const struct sp_spec *spec, stru
 	*call = SP_CALL_SOCKETPAIR;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync))
 		return -errno;
-	if (spec->record_name)
-		task->record = must(strdup(spec_string(spec, spec->record_name)));
+	if (spec->record_name || spec->log_dir != SP_NO_FD)
+		task->ending = new_ending(task, spec->record_name ? spec_string(spec, spec->record_name) : "");
 	task->vital = spec->vital;
 	walk.outcome = task->outcome;
 	walk.sync = sync[1];
