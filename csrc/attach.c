@@ -5,9 +5,10 @@
  *   output  a pipe's read end, or a terminal's master      sink  a client's socket that an output goes to
  *   input   a pipe's write end, or a terminal's master     feed  a client's socket that an input comes from
  *
- * A log that is being written takes nothing more, and its outputs are not read meanwhile.  A sink that has no room keeps what it was to get, and its output is not read until it has taken that: so a slow
- * client slows the container down, and no client costs more memory than one read.  Sockets are somebody else's and
- * never made non-blocking, the open file description being shared: every call says MSG_DONTWAIT.
+ * A sink that has no room keeps what it was to get, and its output is not read until it has taken that: so a slow
+ * client slows the container down, and no client costs more memory than one read.  Nor is an output read while its log
+ * is being written.  Sockets are somebody else's and never made non-blocking, the open file description being shared:
+ * every call says MSG_DONTWAIT.
  */
 #define _GNU_SOURCE
 #include <errno.h>

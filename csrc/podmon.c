@@ -566,9 +566,10 @@ static void fail_for_fds(struct task *task)
 static void on_terminal(struct task *task, int master)
 {
 	struct sp_message message = { .type = SP_TERMINAL, .scope = SP_OF_CONNECTION, .id = task->id };
-	int copy = task->stdin_open ? fcntl(master, F_DUPFD_CLOEXEC, 0) : -1;
+	bool ours = !task->owner && !task->terminal;
+	int copy = ours && task->stdin_open ? fcntl(master, F_DUPFD_CLOEXEC, 0) : -1;
 
-	if (task->owner || task->terminal || (task->stdin_open && copy < 0)) {
+	if (!ours || (task->stdin_open && copy < 0)) {
 		if (task->owner)
 			tell(task->owner, &message, master);
 		else if (!task->terminal)
