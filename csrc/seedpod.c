@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,20 +43,61 @@ struct end {
 /* What ends a process, and what its terminal tells it. */
 static const int passed_on[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH, SIGCONT, SIGTSTP };
 
-static volatile sig_atomic_t pending[NSIG];
+static volatile sig_atomic_t pending[NSIG];	/* that came before there was anybody to pass them on to */
 static volatile int pidfd = -1;
+
+static void send_on(int number)
+{
+	syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0);
+}
+
+/* Is one of our standard fds the terminal that we were started from, and is it another job's now? */
+static bool is_in_background(void)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		pid_t foreground = tcgetpgrp(fd);
+
+		if (foreground >= 0 && foreground != getpgrp())
+			return true;
+	}
+	return false;
+}
+
+/* As the signal does it by itself; in an orphaned process group that is not at all. */
+static void stop_self(int number)
+{
+	struct sigaction usual = { .sa_handler = SIG_DFL }, ours;
+	sigset_t one, before;
+
+	sigaction(number, &usual, &ours);
+	kill(getpid(), number);
+	sigemptyset(&one);
+	sigaddset(&one, number);
+	sigprocmask(SIG_UNBLOCK, &one, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	sigaction(number, &ours, NULL);
+}
+
+/* The other process is no member of our job: the terminal's keys are its only while they are ours. */
+static void stop_both(void)
+{
+	send_on(SIGSTOP);
+	stop_self(SIGTSTP);
+	if (is_in_background())
+		stop_self(SIGTTIN);
+	send_on(SIGCONT);
+}
 
 static void pass_on(int number)
 {
 	int saved = errno;
 
-	if (pidfd < 0) {
+	if (pidfd < 0)
 		pending[number] = 1;
-	} else {
-		syscall(SYS_pidfd_send_signal, pidfd, number == SIGTSTP ? SIGSTOP : number, NULL, 0);
-		if (number == SIGTSTP)
-			kill(getpid(), SIGSTOP);
-	}
+	else if (number == SIGTSTP)
+		stop_both();
+	else
+		send_on(number);
 	errno = saved;
 }
 
@@ -161,6 +203,22 @@ static int receive_pidfd(int sock)
 	return fd;
 }
 
+static void end_as(const struct end *end)
+{
+	struct rlimit none = { 0 };
+	sigset_t one;
+
+	if (!end->signal)
+		exit(end->code);
+	setrlimit(RLIMIT_CORE, &none);	/* the core would be ours, and say nothing */
+	signal(end->signal, SIG_DFL);
+	sigemptyset(&one);
+	sigaddset(&one, end->signal);
+	sigprocmask(SIG_UNBLOCK, &one, NULL);
+	raise(end->signal);
+	exit(128 + end->signal);
+}
+
 /* Give the word, then wait for the end.  Returns only where nothing was begun. */
 static void act_through(int sock)
 {
@@ -168,36 +226,30 @@ static void act_through(int sock)
 	char hello[8];
 	struct end end;
 	ssize_t got;
+	int other;
 
 	/* Not before it is there to take them: fds on their way cannot be called back, and somebody waits for their end. */
 	if (recv(sock, hello, sizeof hello, 0) != 5 || send_fds(sock) < 0)
 		return;
-	pidfd = receive_pidfd(sock);
-	if (pidfd < 0 || setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
-	    send(sock, "go", 2, MSG_NOSIGNAL) < 0)
+	other = receive_pidfd(sock);
+	if (other < 0)
 		return;
+	if (setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
+	    send(sock, "go", 2, MSG_NOSIGNAL) < 0) {
+		close(other);
+		return;
+	}
+	pidfd = other;
 	for (int number = 1; number < NSIG; number++)
 		if (pending[number])
 			pass_on(number);
 	do
 		got = recv(sock, &end, sizeof end, 0);
 	while (got < 0 && errno == EINTR);
-	if (got != sizeof end) {
-		fputs("error: the process that did this was killed\n", stderr);
-		exit(1);
-	}
-	if (end.signal) {
-		struct rlimit none = { 0 };
-		sigset_t one;
-
-		setrlimit(RLIMIT_CORE, &none);		/* the core would be ours, and say nothing */
-		signal(end.signal, SIG_DFL);
-		sigemptyset(&one);
-		sigaddset(&one, end.signal);
-		sigprocmask(SIG_UNBLOCK, &one, NULL);
-		raise(end.signal);
-	}
-	exit(end.code);
+	if (got == sizeof end)
+		end_as(&end);
+	fputs("error: the process that did this was killed\n", stderr);
+	exit(1);
 }
 
 /* Python's seedpod; the directory of ours is not resolved, as a virtual environment's is its own. */
@@ -235,14 +287,11 @@ int main(int argc, char **argv)
 	for (int fd = 0; fd <= 2; fd++)
 		if (fcntl(fd, F_GETFD) < 0)
 			root = NULL;
-	if (root)
+	if (root && !is_in_background())
 		sock = connect_to(root);
 	if (sock >= 0) {
 		handle_signals(pass_on);
 		act_through(sock);
-		if (pidfd >= 0)
-			close(pidfd);
-		pidfd = -1;
 		handle_signals(SIG_DFL);
 		for (int number = 1; number < NSIG; number++)
 			if (pending[number])

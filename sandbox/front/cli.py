@@ -47,7 +47,11 @@ def _open_standard_fds() -> None:
 
 def _call(words: Sequence[str], options: Options) -> int:
     """Do what the words say.  `options` is filled as they are understood."""
-    verb, parsed = parse(words, program="seedpod", about=_ABOUT, top=_TOP, verbs=VERBS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # argparse hides an interrupt behind an error
+    try:
+        verb, parsed = parse(words, program="seedpod", about=_ABOUT, top=_TOP, verbs=VERBS)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     vars(options).update(vars(parsed))
     options.root = root_of(options.root)
     code = verb.act(options)

@@ -27,7 +27,7 @@ import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NamedTuple, NoReturn, TextIO
 
 import sandbox.front
 from sandbox.front import cli
@@ -42,8 +42,15 @@ _END = struct.Struct("ii")  # struct end of csrc/seedpod.c
 _ELF = b"\x7fELF"
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 # Of /proc/<pid>/status and /proc/<pid>: what must be the same.
-_STATUS = ("Uid", "Gid", "Groups", "CapPrm", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")
-_LINKS = ("ns/cgroup", "ns/ipc", "ns/mnt", "ns/net", "ns/pid", "ns/time", "ns/user", "ns/uts", "root")
+_STATUS = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
+_LINKS = (
+    "ns/cgroup", "ns/ipc", "ns/mnt", "ns/net", "ns/pid", "ns/pid_for_children", "ns/time", "ns/time_for_children",
+    "ns/user", "ns/uts", "root",
+)  # fmt: skip
+# What the caller passes on: heeded from the caller's word to begin to the verb's end.
+_PASSED = {
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM,
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -149,17 +156,25 @@ def _tell(sock: socket.socket, message: bytes) -> None:
 
 def _act(sock: socket.socket, launcher: object) -> NoReturn:
     """Be `seedpod` for the caller behind the socket."""
-    code = 1
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED)
     try:
-        words = _greet(sock, launcher)
-        if words is not None:
-            code = _main(words)
+        caller = _greet(sock, launcher)
+        if caller is not None:
+            code = _main(caller)
+            _let_go()
             _tell(sock, _END.pack(0, code))
     finally:
-        os._exit(code)
+        os._exit(1)
 
 
-def _greet(sock: socket.socket, launcher: object) -> list[str] | None:
+class _Caller(NamedTuple):
+    """What it has asked for, and the signals that it had blocked."""
+
+    words: list[str]
+    blocked: set[int]
+
+
+def _greet(sock: socket.socket, launcher: object) -> _Caller | None:
     """Become what the caller is, and have its word to begin; None where that cannot be, or does not come.
 
     What is read of its /proc is the caller's, and no later process's of the same number: at the end it is still there.
@@ -171,8 +186,8 @@ def _greet(sock: socket.socket, launcher: object) -> list[str] | None:
         if len(fds) != 4:
             return None
         pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-        words = _become(pid, launcher)
-        if words is None:
+        caller = _become(pid, launcher)
+        if caller is None:
             _tell(sock, b"cold")
             return None
         _end_with(fds[3])
@@ -182,7 +197,15 @@ def _greet(sock: socket.socket, launcher: object) -> list[str] | None:
             return None
     except (OSError, ValueError):  # it has gone, takes too long, or has limits above ours; nothing was done
         return None
-    return words
+    return caller
+
+
+def _let_go() -> None:
+    """Have nothing of the caller's any more: where it has ended, its files and its directory are free."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.chdir("/")
 
 
 def _end_with(pipe: int) -> None:
@@ -194,11 +217,14 @@ def _end_with(pipe: int) -> None:
         raise ConnectionError("the caller has ended")
 
 
-def _become(pid: int, launcher: object) -> list[str] | None:
-    """Take on what the process `pid` has, and return its words; None where a fork of ours cannot be like it."""
+def _become(pid: int, launcher: object) -> _Caller | None:
+    """Take on what the process `pid` has; None where a fork of ours cannot be like it."""
     proc = Path(f"/proc/{pid}")
     status = _status(proc)
-    environment = dict(each.split(b"=", 1) for each in (proc / "environ").read_bytes().split(b"\0") if b"=" in each)
+    environment: dict[bytes, bytes] = {}
+    for name, found, value in (each.partition(b"=") for each in (proc / "environ").read_bytes().split(b"\0")):
+        if found:
+            environment.setdefault(name, value)  # of two with a name the first counts
     if not (_identity(proc / "exe") == launcher and _is_like_us(proc, status) and _is_usual(environment)):
         return None
     for limit in _LIMITS:
@@ -210,12 +236,12 @@ def _become(pid: int, launcher: object) -> list[str] | None:
     os.environb.update(environment)
     time.tzset()
     ignored = int(status["SigIgn"], 16)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+    for number in _PASSED:
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, signal.SIG_IGN if ignored >> (number - 1) & 1 else usual)
     blocked = int(status["SigBlk"], 16)
-    signal.pthread_sigmask(signal.SIG_SETMASK, {each for each in signal.valid_signals() if blocked >> (each - 1) & 1})
-    return [os.fsdecode(word) for word in (proc / "cmdline").read_bytes().split(b"\0")[1:-1]]
+    words = [os.fsdecode(word) for word in (proc / "cmdline").read_bytes().split(b"\0")[1:-1]]
+    return _Caller(words, {each for each in signal.valid_signals() if blocked >> (each - 1) & 1})
 
 
 def _status(proc: Path) -> dict[str, str]:
@@ -233,7 +259,7 @@ def _is_like_us(proc: Path, status: Mapping[str, str]) -> bool:
 
 def _same(one: Path, other: Path) -> bool:
     try:
-        return one.samefile(other)
+        return one.samefile(other) and one.readlink() == other.readlink()
     except FileNotFoundError:  # a kind of namespace that this kernel does not have
         return not one.exists() and not other.exists()
 
@@ -251,7 +277,7 @@ def _locale(environment: Mapping[bytes, bytes]) -> str | None:
     """What errors in UTF-8 are on stdin and stdout, by Python's rules; None where the locale has another encoding."""
     names = (environment.get(name) for name in (b"LC_ALL", b"LC_CTYPE", b"LANG"))
     locale = next(filter(None, names), b"C").lower()
-    if locale in (b"c", b"posix"):
+    if locale in (b"c", b"posix", b"c.utf-8", b"c.utf8"):
         return "surrogateescape"
     return "strict" if b"utf-8" in locale or b"utf8" in locale else None
 
@@ -281,12 +307,18 @@ def _text(fd: int, mode: str, errors: str, *, by_line: bool = False) -> TextIO:
     )
 
 
-def _main(words: list[str]) -> int:
-    """`seedpod` with these words: its exit code, as the interpreter would have it."""
+def _main(caller: _Caller) -> int:
+    """`seedpod` with these words: its exit code, as the interpreter would have it.  Signals are blocked at the end."""
     try:
-        code = cli.main(words)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, caller.blocked)
+            code = cli.main(caller.words)
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:  # before `main` heeds it, or after
+        code = 128 + signal.SIGINT
     except Exception:  # noqa: BLE001 - as the interpreter does
         traceback.print_exc()
         code = 1

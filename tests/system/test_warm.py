@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
+import random
 import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +148,47 @@ def test_a_stop_from_the_terminal_stops_both_and_they_go_on(web: Seedpod, follow
     process.send_signal(signal.SIGCONT)
     process.stdin.write("on\n")
     assert ended(process) == (0, "on\n", "")
+
+
+def test_a_signal_at_any_moment_ends_it_as_it_should(web: Seedpod) -> None:
+    chance = random.Random(5)
+    for number in 25 * (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        process = subprocess.Popen(
+            [web.program, "--root", web.root, "logs", "-f", "web"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        select.select([], [], [], chance.random() * 0.03)
+        process.send_signal(number)
+        code, _, stderr = ended(process)
+        assert (code, stderr) in ((-number, ""), (130 if number == signal.SIGINT else -number, "")), number
+
+
+def test_what_a_verb_wrote_to_is_let_go_of_before_it_ends(web: Seedpod, tmp_path: Path) -> None:
+    script = 'cd "$1" && "$2" --root "$3" exec -i web -- cat < /bin/true > prog && chmod +x prog && ./prog'
+    for _ in range(20):
+        assert subprocess.run(["sh", "-c", script, "sh", tmp_path, web.program, web.root], check=False).returncode == 0
+
+
+# ---- at a terminal ----
+
+
+BACKGROUND = """
+import fcntl, os, subprocess, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, preexec_fn=os.setpgrp)
+print(os.read(0, 100))
+"""
+
+
+def test_a_verb_in_the_background_does_not_take_the_terminals_keys(web: Seedpod) -> None:
+    """The kernel refuses them to a background job, and so must know it as one."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-c", BACKGROUND, web.program, "--root", web.root, "exec", "-i", "web", "--", "cat"]
+    leader = subprocess.Popen(command, stdin=slave, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    os.close(slave)
+    os.write(master, b"a key\n")
+    assert ended(leader)[:2] == (0, "b'a key\\n'\n")
+    os.close(master)
 
 
 # ---- what is out of the ordinary ----

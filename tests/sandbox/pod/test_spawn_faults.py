@@ -113,7 +113,19 @@ CALLS = {call: errors for group in ERRORS.values() for call, errors in group.ite
 # What else the clean life of a sandbox takes and that cannot fail as it is used, or is the interpreter's own: why.
 NOT_OURS = {
     **dict.fromkeys(("brk", "madvise", "mmap", "mprotect", "munmap"), "memory of the interpreter and the C library"),
-    **dict.fromkeys(("futex", "rseq", "set_robust_list", "set_tid_address", "exit", "arch_prctl"), "threads"),
+    **dict.fromkeys(
+        (
+            "futex",
+            "restart_syscall",
+            "clock_gettime",
+            "rseq",
+            "set_robust_list",
+            "set_tid_address",
+            "exit",
+            "arch_prctl",
+        ),
+        "threads",
+    ),
     **dict.fromkeys(("getpid", "getppid", "gettid", "getuid", "geteuid", "uname", "umask", "getcwd"), "cannot fail"),
     **dict.fromkeys(
         ("rt_sigaction", "rt_sigprocmask", "getrandom", "prlimit64", "lseek", "fstat", "readlink"), "the C library's"
