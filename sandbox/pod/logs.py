@@ -66,6 +66,18 @@ class _File:
             self.position += len(data)
             yield data
 
+    def whole_records(self, splitter: Splitter) -> Iterator[Entry]:
+        """The records from `position` on.  What follows the last is read again next time: a full disk may have podmon
+        take it back.  (Not of one that is larger than a block, which is none of podmon's.)"""
+        while data := os.pread(self._fd, BLOCK, self.position):
+            begins_here = splitter.is_empty and len(data) < BLOCK
+            entries = splitter.feed(data)
+            taken = len(data) - (splitter.take_back() if begins_here or b"\n" in data else 0)
+            if not taken:
+                break
+            self.position += taken
+            yield from entries
+
     def records_backward(self) -> Iterator[tuple[int, bytes]]:
         """The lines that stood here when it was opened, the last first, each with its offset.  The first to come is
         what follows the last line end: nothing, or the beginning of a record."""
@@ -259,22 +271,20 @@ def _grown(files: _Files, there: list[_File], changes: _Changes, tells: _Tells) 
             current = newer[-1]
         ended = tells.finished() or changes.gone  # asked first: what was written before that is read below
         if current:
-            for data in current.read():
-                yield from splitter.feed(data)
+            yield from current.whole_records(splitter)
         newer = files.newer(current)
         if files.lost:
             tells.lost()
         if newer:
             continue
-        if ended:
-            break
-        if current and current.removed():
-            # An open file would keep its directory, and so the watch on it, from ever ending.
+        if current and (ended or current.removed()):
+            # With what is not whole.  An open file would keep its directory, and so the watch on it, from ever ending.
             yield from _rest(files, current, splitter)
             current = None
+        if ended:
+            break
         tells.caught_up()
         changes.wait()
-    yield from splitter.end()
 
 
 def _rest(files: _Files, file: _File, splitter: Splitter, *, end: int | None = None) -> Iterator[Entry]:

@@ -522,6 +522,24 @@ def test_a_record_that_is_being_written_is_waited_for(log: Writer, ended: thread
     assert some(reader, 1) == ["hello world"]
 
 
+def test_what_a_full_disk_has_podmon_take_back_is_not_read(log: Writer, ended: threading.Event, follow: Follow) -> None:
+    """Half a record was there for a moment, and a reader came in that moment."""
+    half = record("half")[:-3]
+    log.write(record("a"), half)
+    reader = follow()
+    assert some(reader, 1) == ["a"]
+    path = log_path(log.directory, 0)
+
+    def caught_up() -> None:  # the reader has read what is there
+        os.truncate(path, path.stat().st_size - len(half))
+        log.lines("a longer line than was taken back")
+        ended.set()
+
+    looked = read(log.directory, 0, Options(follow=True), finished=ended.is_set, caught_up=caught_up)
+    assert rest(looked) == ["a", "a longer line than was taken back"]
+    assert rest(reader) == ["a longer line than was taken back"]
+
+
 def test_what_never_ended_is_given_at_the_end(log: Writer, ended: threading.Event, follow: Follow) -> None:
     log.write(record("prompt> ", flag="P"), record("torn")[:-2])
     ended.set()
