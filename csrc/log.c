@@ -230,7 +230,7 @@ static void put_record(struct stream *stream, const struct timespec *now, const 
 
 static void write_piece(struct stream *stream, const struct timespec *now, const char *text, size_t length, char flag)
 {
-	if (filled + 2 * (HEAD_MAX + 1) + length > sizeof output)	/* here, as it may set what is asked below */
+	if (filled + 2 * (HEAD_MAX + (size_t)1) + length > sizeof output)	/* here, as it may set what is asked below */
 		flush_output(stream);
 	if (stream->skip) {
 		lose(stream->log, length, flag);

@@ -54,27 +54,27 @@ struct task {
 	pid_t pid;
 	int pidfd;
 	struct outcome *outcome;	/* shared with the child; NULL once it has been looked at */
-	bool exec_tried;
-	bool lost;		/* it joined, and was killed and reaped before its number was known */
 	struct log *log;	/* NULL: its output is not logged */
-	int told_err;		/* of the log, as it was told last */
-	uint64_t told_lost, told_at;
-	bool log_opening;
-	bool start_held;	/* it is at its gate, which is told once its log is there */
-	struct connection *reopener;	/* who is told that the log was opened anew */
+	uint64_t told_lost, told_at;	/* of the log, as it was told last */
+	int told_err;		/* likewise */
 	uint32_t reopen_serial;
+	struct connection *reopener;	/* who is told that the log was opened anew */
 	struct output out, err;	/* what of its output is ours to carry */
 	struct input in;
-	bool carried;		/* that is some of it, pipe or terminal */
-	bool stdin_open;	/* clients may write to its stdin, or might before it was closed */
-	bool stdin_once, terminal, vital;
-	int cgroup;		/* the directory it was born in, or -1 */
-	uint64_t oom_kills;	/* that were counted there before it was born */
+	uint64_t oom_kills;	/* that were counted in its cgroup before it was born */
 	uint64_t started_ns;
 	struct sp_message end;	/* type 0 until it is known */
-	bool over;		/* it has ended, as `end` says */
 	struct ending *ending;	/* what the disk is to take of that; NULL: nothing, or it has */
-	bool end_asked;		/* the disk has been asked to */
+	int cgroup;		/* the directory it was born in, or -1 */
+	bool exec_tried;
+	bool lost;		/* it joined, and was killed and reaped before its number was known */
+	bool log_opening;
+	bool start_held;	/* it is at its gate, which is told once its log is there */
+	bool carried;		/* some of its streams are ours to carry, pipe or terminal */
+	bool stdin_open;	/* clients may write to its stdin, or might before it was closed */
+	bool stdin_once, terminal, vital;
+	bool over;		/* it has ended, as `end` says */
+	bool end_asked;		/* the disk has been asked to take `ending` */
 	bool settled;		/* nothing is to be written any more but what others write to its output */
 	bool forgotten;		/* for everybody but the disk */
 };
@@ -301,11 +301,12 @@ static void on_end_written(struct job *job);
 /* While the child is made: its end is not to be lost because there is no memory left. */
 static struct ending *new_ending(struct task *task, const char *name)
 {
-	struct ending *ending = must(calloc(1, sizeof *ending + strlen(name) + 1));
+	size_t size = strlen(name) + 1;
+	struct ending *ending = must(calloc(1, sizeof *ending + size));
 
 	ending->job = (struct job){ .work = write_record, .done = on_end_written };
 	ending->task = task;
-	strcpy(ending->name, name);
+	memcpy(ending->name, name, size);
 	return ending;
 }
 
