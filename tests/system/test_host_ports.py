@@ -11,7 +11,7 @@ import pytest
 from sandbox.pod.slices import root_name
 from tests.network import EVERYWHERE, HOST4, HOST6, WORLD4, WORLD6, Host, ask, client, ips, serving, up
 from tests.runner import Manifest, Seedpod
-from tests.staying import detached, kill_engine, pod_json, podmon_of
+from tests.staying import detached, kill_engine, pod_json, podmon_of, until
 
 pytestmark = pytest.mark.root
 
@@ -133,7 +133,8 @@ def test_a_port_that_somebody_has_is_refused_before_anything_is_made(
 def test_a_port_is_free_when_its_pod_has_gone_or_has_ended(on_host: Seedpod, host: Host) -> None:
     host.is_ready()
     once = on_host.pod(on_host.container("c", "true", ports=[port(8080)]), name="once")
-    assert on_host.command("run", "-d", "-", input=json.dumps(once)).returncode == 0
+    detached(on_host, once, wait=False)
+    until(on_host, "once", lambda status: status.over)
     for _ in range(2):
         up(on_host, serving(on_host, "web", *EVERYWHERE, ports=BOTH))
         assert host.ask("tcp", HOST4, "8080") == f"{HOST4} web"
