@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 120
 SANITIZED := $(addprefix tests/sandbox/,linux/test_ops_fail.py $(addprefix pod/test_,podmon.py podmon_peers.py attach.py \
 	joining.py sandbox.py sharing.py))
 
-.PHONY: help setup demo test faults bench lint clean check-c analyze sanitize valgrind fuzz
+.PHONY: help setup demo test faults soak bench lint clean check-c analyze sanitize valgrind fuzz
 
 help:  ## show every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -32,6 +32,9 @@ demo: setup  ## run a pod with a file puller, a web server and a reader; leaves 
 
 test: setup  ## run the whole test suite (as root; says what it could not run, and why)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: setup  ## long forms of tests of size: 10 GiB of logs, 20,000 execs
+	@SEEDPOD_LONG=1 $(BIN)/python -m pytest -s tests/system/test_size.py
 
 faults: setup  ## make every system call of podmon, its children and a spawn fail, each time that it is made (10 minutes)
 	@SEEDPOD_LONG=1 $(BIN)/python -m pytest tests/sandbox/pod/test_*_faults.py $(PYTEST_ARGS)

@@ -6,8 +6,9 @@
  *   input   a pipe's write end, or a terminal's master     feed  a client's socket that an input comes from
  *
  * A sink that has no room keeps what it was to get, and its output is not read until it has taken that: so a slow
- * client slows the container down, and no client costs more memory than one read.  Sockets are somebody else's and
- * never made non-blocking, the open file description being shared: every call says MSG_DONTWAIT.
+ * client slows the container down, and no client costs more memory than one read.  Nor is an output read while its log
+ * is being written.  Sockets are somebody else's and never made non-blocking, the open file description being shared:
+ * every call says MSG_DONTWAIT.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -61,10 +62,10 @@ static bool is_held(const struct output *output)
 	return false;
 }
 
-/* Read the output, unless one of its sinks is full. */
+/* Read the output, unless its log or one of its sinks takes no more. */
 static void go_on(struct output *output)
 {
-	if (output->source.fd < 0 || is_held(output))
+	if (output->source.fd < 0 || output->waits || is_held(output))
 		unwatch(&output->source);
 	else
 		watch(&output->source, EPOLLIN);
@@ -198,26 +199,34 @@ void drop_stalled(uint64_t now)
 
 /* --- outputs ---------------------------------------------------------------------------------------------- */
 
-/* One read, for log and clients.  False where there is nothing now. */
+static bool log_is_busy(const struct output *output)
+{
+	return output->stream && log_busy();
+}
+
+/* One read, for log and clients; the log is not busy.  False where there is nothing now. */
 static bool carry(struct output *output)
 {
-	ssize_t got = read(output->source.fd, buffer, sizeof buffer);
+	char *room = output->stream ? log_room(output->stream) : buffer;
+	ssize_t got = read(output->source.fd, room, STREAM_READ);
 	struct sink *sink, *next;
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	if (got <= 0) {		/* of a terminal EIO: nobody has its other side open */
+		if (output->stream)
+			stream_end(output->stream);
 		close_output(output);
 		end_output(output);
 		return false;
 	}
-	if (output->stream.log)
-		stream_write(&output->stream, buffer, (size_t)got);
 	for (sink = sinks; sink; sink = next) {
 		next = sink->next;
 		if (sink->from == output)
-			give(sink, buffer, (size_t)got);
+			give(sink, room, (size_t)got);
 	}
+	if (output->stream)	/* last: what is in `room` is the log's from here on */
+		stream_write(output->stream, (size_t)got);
 	return true;
 }
 
@@ -226,21 +235,47 @@ static void on_output(struct source *source, uint32_t events)
 	struct output *output = (struct output *)source;
 
 	(void)events;
-	carry(output);
+	if (log_is_busy(output))
+		output->waits = true;
+	else
+		carry(output);
 	go_on(output);
 }
 
-void drain(struct output *output)
+void read_again(struct output *output)
 {
-	int left = 0, reads;
+	if (!output->waits)
+		return;
+	output->waits = false;
+	go_on(output);
+}
 
-	if (output->source.fd < 0)
-		return;
-	if (!output->terminal && ioctl(output->source.fd, FIONREAD, &left))
-		return;
-	reads = output->terminal ? TERMINAL_READS : left / STREAM_READ + 2;
-	while (reads-- && output->source.fd >= 0 && sys_readable(output->source.fd) && carry(output))
-		;
+static void begin_to_end(struct output *output)
+{
+	int left = 0;
+
+	output->ending = true;
+	if (output->terminal)
+		output->reads = TERMINAL_READS;
+	else if (output->source.fd >= 0 && !ioctl(output->source.fd, FIONREAD, &left))
+		output->reads = left / STREAM_READ + 2;
+}
+
+bool drained(struct output *output)
+{
+	if (!output->ending)
+		begin_to_end(output);
+	while (output->reads) {
+		if (output->source.fd < 0 || !sys_readable(output->source.fd))
+			break;
+		if (log_is_busy(output))
+			return false;
+		output->reads--;
+		if (!carry(output))
+			break;
+	}
+	output->reads = 0;
+	return true;
 }
 
 void end_output(struct output *output)
@@ -260,19 +295,16 @@ void end_output(struct output *output)
 
 void close_output(struct output *output)
 {
-	if (output->source.fd >= 0 && output->stream.log)
-		stream_end(&output->stream);
 	close_source(&output->source);
-	free(output->stream.rest);
-	output->stream = (struct stream){ 0 };
+	output->stream = NULL;
 }
 
-void open_output(struct output *output, struct log *log, const char *tag, int fd, bool terminal)
+void open_output(struct output *output, struct stream *stream, int fd, bool terminal)
 {
 	*output = (struct output){
 		.source = { .fd = fd, .ready = on_output },
 		.terminal = terminal,
-		.stream = { .log = log, .tag = tag },
+		.stream = stream,
 	};
 	watch(&output->source, EPOLLIN);
 }

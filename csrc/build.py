@@ -22,10 +22,10 @@ from setuptools.errors import CompileError
 HERE = Path(__file__).parent
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 EXTENSION_SOURCES = ["spawn.c", "pump.c"]
-PODMON_SOURCES = ["podmon.c", "connection.c", "attach.c", "child.c", "log.c"]
+PODMON_SOURCES = ["podmon.c", "connection.c", "attach.c", "child.c", "log.c", "disk.c"]
 LAUNCHER_SOURCES = ["seedpod.c"]
 PODMON = "sandbox/linux/podmon"
-HEADERS = ["spawn.h", "sys.h", "child.h", "log.h", "podmon.h"]
+HEADERS = ["spawn.h", "sys.h", "child.h", "disk.h", "log.h", "podmon.h"]
 
 
 def make_ffi() -> FFI:

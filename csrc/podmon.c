@@ -1,8 +1,8 @@
 /*
  * podmon: one per pod.  It lives in the pod's namespaces and cgroup as PID 1 of a pid namespace of its own, so
  * that its death is the death of everything in the pod.  It starts containers, reaps them, carries their output to
- * their logs and keeps how they ended.  One thread, one loop, no policy: which containers, when, and what their end
- * means is the engine's.  Engines and other clients come and go; podmon ends when it is killed.
+ * their logs and keeps how they ended.  One loop, which waits for no disk (disk.c), no policy: which containers, when, and
+ * what their end means is the engine's.  Engines and other clients come and go; podmon ends when it is killed.
  *
  *   main: epoll over whatever has something to say; each is a `struct source` with a function
  *     listener     a client connects                    -> a connection          (connection.c)
@@ -11,6 +11,7 @@
  *     output       of a container                       -> its log, its clients  (attach.c)
  *     sink, feed   an attached client                   -> output, input         (attach.c)
  *     children     SIGCHLD: wait4, exits and their times
+ *     bell         the disk's thread has done a job     -> on_disk                (disk.c, log.c)
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,6 +40,8 @@
 	((uint64_t)(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |      \
 		    CLONE_NEWNET | CLONE_NEWUSER))
 #define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
+#define FORGOTTEN_MAX 16	/* children that are forgotten, and whose last words the disk has not taken yet */
+#define LOG_STATE_MS 1000	/* the state of a log is told no more often */
 /* How far a child has come: a bit for each message that was due, in the order of telling. */
 enum { SPAWNED = 1, AT_PREPARE = 2, AT_START = 4, RUNNING = 8, ENDED = 16 };
 
@@ -51,25 +54,46 @@ struct task {
 	pid_t pid;
 	int pidfd;
 	struct outcome *outcome;	/* shared with the child; NULL once it has been looked at */
-	bool exec_tried;
-	bool lost;		/* it joined, and was killed and reaped before its number was known */
-	char *record;		/* file name; NULL: none */
 	struct log *log;	/* NULL: its output is not logged */
+	uint64_t told_lost, told_at;	/* of the log, as it was told last */
+	int told_err;		/* likewise */
+	uint32_t reopen_serial;
+	struct connection *reopener;	/* who is told that the log was opened anew */
 	struct output out, err;	/* what of its output is ours to carry */
 	struct input in;
-	bool carried;		/* that is some of it, pipe or terminal */
-	bool stdin_open;	/* clients may write to its stdin, or might before it was closed */
-	bool stdin_once, terminal, vital;
-	int cgroup;		/* the directory it was born in, or -1 */
-	uint64_t oom_kills;	/* that were counted there before it was born */
+	uint64_t oom_kills;	/* that were counted in its cgroup before it was born */
 	uint64_t started_ns;
 	struct sp_message end;	/* type 0 until it is known */
+	struct ending *ending;	/* what the disk is to take of that; NULL: nothing, or it has */
+	int cgroup;		/* the directory it was born in, or -1 */
+	bool exec_tried;
+	bool lost;		/* it joined, and was killed and reaped before its number was known */
+	bool log_opening;
+	bool start_held;	/* it is at its gate, which is told once its log is there */
+	bool carried;		/* some of its streams are ours to carry, pipe or terminal */
+	bool stdin_open;	/* clients may write to its stdin, or might before it was closed */
+	bool stdin_once, terminal, vital;
+	bool over;		/* it has ended, as `end` says */
+	bool end_asked;		/* the disk has been asked to take `ending` */
+	bool settled;		/* nothing is to be written any more but what others write to its output */
+	bool forgotten;		/* for everybody but the disk */
+};
+
+/* The last job that the disk has for a child of the pod: behind its output, its record. */
+struct ending {
+	struct job job;
+	struct task *task;	/* NULL: it is gone */
+	int length;
+	char text[512];
+	char name[];		/* the record's; "": none */
 };
 
 static struct task *tasks;
 static struct source *due;	/* what the kernel had no memory to watch, to be tried again */
 static int loop_fd, self_fd, records_fd = -1;
+static uint32_t stall_ms;
 static bool set_up;
+static bool doomed;	/* a vital child has ended */
 
 static uint64_t clock_ns(void)
 {
@@ -195,7 +219,7 @@ static struct task *find(const struct connection *owner, uint32_t id)
 {
 	struct task *task = tasks;
 
-	while (task && (task->owner != owner || task->id != id))
+	while (task && (task->forgotten || task->owner != owner || task->id != id))
 		task = task->next;
 	return task;
 }
@@ -233,7 +257,10 @@ static void free_task(struct task *task)
 		close(task->pidfd);
 	if (task->cgroup >= 0)
 		close(task->cgroup);
-	free(task->record);
+	if (task->ending && task->end_asked)
+		task->ending->task = NULL;
+	else
+		free(task->ending);
 	free(task);
 }
 
@@ -251,37 +278,61 @@ static struct task *new_task(struct connection *owner, uint32_t id)
 }
 
 /* Write how a child ended into its record: under another name first, so that it is there whole or not at all. */
-static void write_record(const struct task *task)
+static void write_record(struct job *job)
 {
-	const struct sp_message *end = &task->end;
-	char text[512], fresh[NAME_MAX + 1];
-	int fd, length;
+	const struct ending *ending = (struct ending *)job;
+	char fresh[NAME_MAX + 1];
+	int fd;
 
-	if (!task->record || records_fd < 0)
+	if (!ending->name[0] || records_fd < 0)
 		return;
-	length = snprintf(text, sizeof text,
-			  "type %u\nop %u\ncall %u\nerr %d\ncode %u\nsignal %u\nran %u\noom_killed %u\n"
-			  "started_ns %llu\nfinished_ns %llu\nuser_us %llu\nsystem_us %llu\nmax_rss_kib %llu\n",
-			  end->type, end->op, end->call, end->err, end->code, end->signal, end->ran, end->oom_killed,
-			  (unsigned long long)end->started_ns, (unsigned long long)end->finished_ns,
-			  (unsigned long long)end->user_us, (unsigned long long)end->system_us,
-			  (unsigned long long)end->max_rss_kib);
-	snprintf(fresh, sizeof fresh, "%s.new", task->record);
+	snprintf(fresh, sizeof fresh, "%s.new", ending->name);
 	fd = openat(records_fd, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return;		/* a full disk: the end is kept in memory and told to whoever asks */
-	if (write(fd, text, (size_t)length) == length)
-		renameat(records_fd, fresh, records_fd, task->record);
+	if (write(fd, ending->text, (size_t)ending->length) == ending->length)
+		renameat(records_fd, fresh, records_fd, ending->name);
 	else
 		unlinkat(records_fd, fresh, 0);
 	close(fd);
 }
 
+static void on_end_written(struct job *job);
+
+/* While the child is made: its end is not to be lost because there is no memory left. */
+static struct ending *new_ending(struct task *task, const char *name)
+{
+	size_t size = strlen(name) + 1;
+	struct ending *ending = must(calloc(1, sizeof *ending + size));
+
+	ending->job = (struct job){ .work = write_record, .done = on_end_written };
+	ending->task = task;
+	memcpy(ending->name, name, size);
+	return ending;
+}
+
+static void begin_ending(struct task *task)
+{
+	const struct sp_message *end = &task->end;
+	struct ending *ending = task->ending;
+
+	ending->length = snprintf(
+		ending->text, sizeof ending->text,
+		"type %u\nop %u\ncall %u\nerr %d\ncode %u\nsignal %u\nran %u\noom_killed %u\n"
+		"started_ns %llu\nfinished_ns %llu\nuser_us %llu\nsystem_us %llu\nmax_rss_kib %llu\n",
+		end->type, end->op, end->call, end->err, end->code, end->signal, end->ran, end->oom_killed,
+		(unsigned long long)end->started_ns, (unsigned long long)end->finished_ns,
+		(unsigned long long)end->user_us, (unsigned long long)end->system_us,
+		(unsigned long long)end->max_rss_kib);
+	task->end_asked = true;
+	disk_do(&ending->job);
+}
+
 /* End, and with us all that is in our pid namespace.  Where we are not its first process, as we share the host's, that is
- * to be done by hand. */
+ * to be done by hand; likewise where our other thread is held by a disk, without whose end the kernel does not take us for dead. */
 static _Noreturn void end_podmon(void)
 {
-	for (struct task *task = tasks; task && getpid() != 1; task = task->next) {
+	for (struct task *task = tasks; task && (getpid() != 1 || disk_busy()); task = task->next) {
 		int fd = task->cgroup < 0 ? -1 : openat(task->cgroup, "cgroup.kill", O_WRONLY | O_CLOEXEC);
 
 		if (fd >= 0)
@@ -290,29 +341,164 @@ static _Noreturn void end_podmon(void)
 	_exit(EXIT_ENDED);
 }
 
-/* Whoever hears of an end finds the record written, and of a connection's child nothing left; the pod's are kept until
- * they are forgotten. */
-static void end_task(struct task *task, struct sp_message end)
+static bool lost_more(const struct task *task)
+{
+	return task->log && task->log->lost_bytes != task->told_lost;
+}
+
+/* How much is lost is told when that is over, not meanwhile. */
+static bool log_changed(const struct task *task)
+{
+	return task->log && (task->log->err != task->told_err || (!task->log->err && lost_more(task)));
+}
+
+static struct sp_message log_state(const struct task *task)
+{
+	return (struct sp_message){ .type = SP_LOG_STATE, .scope = SP_OF_POD, .id = task->id, .err = task->log->err,
+				    .lost_lines = task->log->lost_lines, .lost_bytes = task->log->lost_bytes };
+}
+
+static void tell_log(struct task *task, uint64_t now)
+{
+	const struct sp_message state = log_state(task);
+
+	task->told_err = state.err;
+	task->told_lost = state.lost_bytes;
+	task->told_at = now;
+	for (struct connection *connection = connections; connection; connection = connection->next)
+		if (connection->subscribed && !task->forgotten)
+			tell(connection, &state, -1);
+}
+
+static void tell_end(struct task *task)
+{
+	if (task->come & ENDED)
+		return;
+	if (log_changed(task) || lost_more(task))
+		tell_log(task, now_ms());
+	come_to(task, ENDED);
+	doomed |= task->vital;
+}
+
+static void settle(struct task *task)
+{
+	task->settled = true;
+	if (task->forgotten)
+		free_task(task);
+	else
+		tell_end(task);
+}
+
+static void on_end_written(struct job *job)
+{
+	struct ending *ending = (struct ending *)job;
+	struct task *task = ending->task;
+
+	free(ending);
+	if (!task)
+		return;
+	task->ending = NULL;
+	settle(task);
+}
+
+/* As far as the disk lets it: last words, then the record.  Whoever hears of an end finds both written, and of a
+ * connection's child nothing left; the pod's are kept until they are forgotten. */
+static void go_on_ending(struct task *task)
 {
 	struct connection *owner = task->owner;
+	struct sp_message end = task->end;
 
-	close_source(&task->source);
-	drop_outcome(task);
-	drain(&task->out);
-	drain(&task->err);
+	if (!task->over || task->settled || task->end_asked || !drained(&task->out) || !drained(&task->err))
+		return;
 	end_carrying(task);
-	end.id = task->id;
-	end.scope = owner ? SP_OF_CONNECTION : SP_OF_POD;
-	task->end = end;
-	task->pid = 0;
-	write_record(task);
 	if (owner) {
 		free_task(task);
 		tell(owner, &end, -1);
-		return;
+	} else if (task->ending) {
+		begin_ending(task);
+	} else {
+		settle(task);
 	}
-	come_to(task, ENDED);
-	if (task->vital)
+}
+
+static void end_task(struct task *task, struct sp_message end)
+{
+	close_source(&task->source);
+	drop_outcome(task);
+	end.id = task->id;
+	end.scope = task->owner ? SP_OF_CONNECTION : SP_OF_POD;
+	task->end = end;
+	task->pid = 0;
+	task->over = true;
+	go_on_ending(task);
+}
+
+/* --- the disk --------------------------------------------------------------------------------------------- */
+
+/* The disk has taken something, or is full: those that have ended come first, as they are waited for. */
+static void on_disk(void)
+{
+	struct task *task, *next;
+
+	for (task = tasks; task; task = next) {
+		next = task->next;
+		go_on_ending(task);
+	}
+	for (task = tasks; task && !log_busy(); task = task->next) {
+		read_again(&task->out);
+		read_again(&task->err);
+	}
+}
+
+/* When an end is told though the disk has not taken all: it may stand still for as long as a client may. */
+static uint64_t end_due(const struct task *task)
+{
+	if (!task->over || task->settled || task->come & ENDED)
+		return UINT64_MAX;
+	return log_waits() ? 0 : disk_since() + stall_ms;
+}
+
+static uint64_t log_due(const struct task *task)
+{
+	return log_changed(task) && !task->forgotten ? task->told_at + LOG_STATE_MS : UINT64_MAX;
+}
+
+/* Milliseconds until something is to be told of a task; -1: nothing is. */
+static int tell_in(uint64_t now)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (const struct task *task = tasks; task; task = task->next) {
+		uint64_t end = end_due(task), log = log_due(task);
+
+		due = end < due ? end : due;
+		due = log < due ? log : due;
+	}
+	if (due == UINT64_MAX)
+		return -1;
+	return due > now ? (int)(due - now) : 0;
+}
+
+static void tell_due(uint64_t now)
+{
+	for (struct task *task = tasks; task; task = task->next) {
+		if (log_due(task) <= now)
+			tell_log(task, now);
+		if (end_due(task) <= now)
+			tell_end(task);
+	}
+}
+
+/* A vital child took others with it, which have been reaped before it: not before all that has become of them. */
+static void end_if_doomed(void)
+{
+	const struct task *task = tasks;
+
+	if (!doomed)
+		return;
+	while (task && (!task->over || task->settled || task->come & ENDED))
+		task = task->next;
+	if (!task)
 		end_podmon();
 }
 
@@ -377,6 +563,11 @@ static void end_lost(struct task *task)
 			       .type = SP_EXITED, .signal = SIGKILL, .finished_ns = clock_ns() });
 }
 
+static struct stream *stream_of(struct task *task, int stream)
+{
+	return task->log ? &task->log->streams[stream] : NULL;
+}
+
 /* The child cannot become what it was to be, as we have no fd left for what it sent or for a copy of that.  Which op it
  * is in it does not say; its end tells the rest. */
 static void fail_for_fds(struct task *task)
@@ -406,9 +597,37 @@ static void on_terminal(struct task *task, int master)
 	task->terminal = task->carried = true;
 	close_output(&task->out);	/* pipes, in a spec that has both */
 	end_input(&task->in);
-	open_output(&task->out, task->log, "stdout", master, true);
+	open_output(&task->out, stream_of(task, LOG_STDOUT), master, true);
 	if (copy >= 0)
 		open_input(&task->in, copy, task->stdin_once);
+}
+
+static void come_to_gate(struct task *task, uint32_t gate)
+{
+	task->start_held = gate == SP_GATE_START && task->log_opening;
+	if (!task->start_held)
+		come_to(task, gate == SP_GATE_PREPARE ? AT_PREPARE : AT_START);
+}
+
+/* Of one that is gone by then nobody waits. */
+static void on_log_opened(struct job *job)
+{
+	struct task *task = tasks;
+
+	while (task && task->log != log_of(job))
+		task = task->next;
+	if (!task)
+		return;
+	task->log_opening = false;
+	if (task->start_held && !(task->come & (RUNNING | ENDED)))
+		come_to(task, AT_START);
+	if (task->reopener && task->reopen_serial) {
+		const struct sp_message done = { .type = SP_DONE, .scope = SP_OF_POD, .id = task->id,
+						 .serial = task->reopen_serial };
+
+		tell(task->reopener, &done, -1);
+	}
+	task->reopener = NULL;
 }
 
 /* One report of a child; false when there is none (yet, or any more). */
@@ -433,7 +652,7 @@ static bool take_report(struct task *task)
 	if (report.type == REPORT_AT_GATE) {
 		if (count)
 			close(fd);
-		come_to(task, report.gate == SP_GATE_PREPARE ? AT_PREPARE : AT_START);
+		come_to_gate(task, report.gate);
 	} else if (!count)
 		fail_for_fds(task);
 	else if (report.type == REPORT_JOINED)
@@ -656,7 +875,8 @@ static void on_setup(const struct request *request)
 		err = walk.spec->records != SP_NO_FD && records_fd < 0 ? -errno : 0;
 		set_up = walk.spec->listener != SP_NO_FD || walk.spec->records != SP_NO_FD;
 		request->from->bound = walk.spec->bound;
-		set_stall(walk.spec->stall_ms);
+		stall_ms = walk.spec->stall_ms;
+		set_stall(stall_ms);
 		err = err ? err : start_listening(request, walk.spec);
 		if (err)
 			refuse(request, err);
@@ -693,6 +913,13 @@ static int take_fd(const struct request *request, int32_t index, int *fd)
 	return index != SP_NO_FD && *fd < 0 ? -errno : 0;
 }
 
+static void open_log(const struct sp_spec *spec, struct task *task, int dir)
+{
+	task->log = must(log_open(dir, spec_string(spec, spec->log_name), spec->log_size, spec->log_files, spec->log_block,
+				  on_log_opened));
+	task->log_opening = true;
+}
+
 /* What the child reads and writes, as far as that is ours to carry; of a terminal it comes when the child has made it.
  * Before the child is there, as a container whose output is nobody's is not to run.  0 or -errno. */
 static int prepare_streams(const struct request *request, const struct sp_spec *spec, struct task *task)
@@ -702,13 +929,13 @@ static int prepare_streams(const struct request *request, const struct sp_spec *
 	if (failed)
 		return failed;
 	if (dir >= 0)
-		task->log = must(log_open(dir, spec_string(spec, spec->log_name), spec->log_size, spec->log_files));
+		open_log(spec, task, dir);
 	failed = take_fd(request, spec->log_stdout, &out);
 	if (out >= 0)
-		open_output(&task->out, task->log, "stdout", out, false);
+		open_output(&task->out, stream_of(task, LOG_STDOUT), out, false);
 	failed = failed ? failed : take_fd(request, spec->log_stderr, &err);
 	if (!failed && err >= 0)
-		open_output(&task->err, task->log, "stderr", err, false);
+		open_output(&task->err, stream_of(task, LOG_STDERR), err, false);
 	failed = failed ? failed : take_fd(request, spec->stdin_pipe, &in);
 	if (failed)
 		return failed;
@@ -727,7 +954,7 @@ static int cgroup_of(const struct request *request, const struct sp_spec *spec)
 
 	if (!spec->cgroup_of)
 		return spec->cgroup == SP_NO_FD ? -1 : request->fds[1 + spec->cgroup];
-	return other && !(other->come & ENDED) && other->cgroup >= 0 ? other->cgroup : -ESRCH;
+	return other && !other->over && other->cgroup >= 0 ? other->cgroup : -ESRCH;
 }
 
 /* 0, or -errno with *call telling what failed; then a child that was made ends at its first gate or report. */
@@ -752,8 +979,8 @@ static int spawn(const struct request *request, const struct sp_spec *spec, stru
 	*call = SP_CALL_SOCKETPAIR;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync))
 		return -errno;
-	if (spec->record_name)
-		task->record = must(strdup(spec_string(spec, spec->record_name)));
+	if (spec->record_name || spec->log_dir != SP_NO_FD)
+		task->ending = new_ending(task, spec->record_name ? spec_string(spec, spec->record_name) : "");
 	task->vital = spec->vital;
 	walk.outcome = task->outcome;
 	walk.sync = sync[1];
@@ -824,12 +1051,42 @@ static void on_subscribe(const struct request *request)
 {
 	struct task *task;
 
-	for (task = tasks; task; task = task->next)
-		for (uint32_t stage = SPAWNED; stage <= ENDED && !task->owner; stage <<= 1)
+	for (task = tasks; task; task = task->next) {
+		if (task->owner || task->forgotten)
+			continue;
+		for (uint32_t stage = SPAWNED; stage < ENDED; stage <<= 1)
 			if (task->come & stage)
 				tell_stage(request->from, task, stage);
+		if (task->told_err || task->told_lost) {
+			const struct sp_message state = log_state(task);
+
+			tell(request->from, &state, -1);
+		}
+		if (task->come & ENDED)
+			tell_stage(request->from, task, ENDED);
+	}
 	request->from->subscribed = true;
 	reply_ready(request);
+}
+
+/* It is kept until the disk has its last words, but not for ever: each costs fds. */
+static void forget(struct task *task)
+{
+	struct task *first = NULL;
+	unsigned int count = 0;
+
+	if (task->settled) {
+		free_task(task);
+		return;
+	}
+	task->forgotten = true;
+	for (task = tasks; task; task = task->next) {
+		count += task->forgotten;
+		if (task->forgotten && !first)
+			first = task;
+	}
+	if (count > FORGOTTEN_MAX)
+		free_task(first);
 }
 
 static void on_forget(const struct request *request)
@@ -840,17 +1097,23 @@ static void on_forget(const struct request *request)
 		refuse(request, task ? -EBUSY : -ENOENT);
 		return;
 	}
-	free_task(task);
+	forget(task);
 	reply(request, 0);
 }
 
+/* DONE when the disk has done it: what is written after that is in the new file. */
 static void on_reopen(const struct request *request)
 {
 	struct task *task = task_of(request);
 
-	if (task && task->log)
-		log_reopen(task->log);
-	reply(request, task && task->log ? 0 : -ENOENT);
+	if (!task || !task->log || task->log_opening) {
+		refuse(request, task && task->log ? -EBUSY : -ENOENT);
+		return;
+	}
+	task->log_opening = true;
+	task->reopener = request->from;
+	task->reopen_serial = request->message.serial;
+	log_reopen(task->log, on_log_opened);
 }
 
 /* Only to a container of which all is there: its terminal too. */
@@ -858,7 +1121,7 @@ static void on_attach(const struct request *request)
 {
 	struct task *task = task_of(request);
 
-	if (!task || task->owner || !(task->come & (AT_START | RUNNING)) || task->come & ENDED)
+	if (!task || task->owner || !(task->come & (AT_START | RUNNING)) || task->over)
 		reply(request, -ESRCH);
 	else if (!task->carried)
 		reply(request, -EOPNOTSUPP);
@@ -913,6 +1176,8 @@ static void close_connection(struct connection *connection)
 
 	for (task = tasks; task; task = next) {
 		next = task->next;
+		if (task->reopener == connection)
+			task->reopener = NULL;
 		if (task->owner == connection)
 			free_task(task);
 	}
@@ -1012,12 +1277,14 @@ static void try_again(void)
 /* Until when to wait for an event: somebody may have to be told again, or dropped. */
 static int due_in(void)
 {
-	uint64_t now = now_ms();
-	int stall = stalls_in(now), again = retry_in(now), least = stall;
+	const uint64_t now = now_ms();
+	const int all[] = { stalls_in(now), retry_in(now), tell_in(now), is_short() ? RETRY_MS : -1 };
+	int least = -1;
 
-	if (stall < 0 || (again >= 0 && again < stall))
-		least = again;
-	return is_short() && (least < 0 || least > RETRY_MS) ? RETRY_MS : least;
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (all[i] >= 0 && (least < 0 || all[i] < least))
+			least = all[i];
+	return least;
 }
 
 /* One event, and what time has brought. */
@@ -1033,10 +1300,14 @@ static void turn(void)
 
 		source->ready(source, event.events);
 	}
+	while (disk_finish())
+		on_disk();
+	tell_due(now_ms());
 	try_again();
 	retry(now_ms());
 	drop_stalled(now_ms());
 	bury_the_dead();
+	end_if_doomed();
 }
 
 int main(void)

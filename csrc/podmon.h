@@ -92,7 +92,10 @@ void on_request(struct connection *connection);
 struct output {
 	struct source source;
 	bool terminal;
-	struct stream stream;	/* stream.log is NULL where nothing is logged */
+	bool waits;		/* it is not read: the log takes nothing more now */
+	bool ending;		/* the container has ended: `reads` more of it, and what was there by then is told */
+	int reads;
+	struct stream *stream;	/* NULL where nothing is logged */
 };
 
 /* What a container reads, where clients may write it: the write end of a pipe, or a copy of its terminal's master. */
@@ -106,12 +109,15 @@ struct input {
 struct task;
 
 /* These own the fd that they are given; it does not block. */
-void open_output(struct output *output, struct log *log, const char *tag, int fd, bool terminal);
+void open_output(struct output *output, struct stream *stream, int fd, bool terminal);
 void open_input(struct input *input, int fd, bool once);
 
 /* What is in there when the container has ended goes to log and clients before its end is told.  No more than that:
- * another process, to which it passed its stdout, may go on writing. */
-void drain(struct output *output);
+ * another process, to which it passed its stdout, may go on writing.  False where the log takes nothing more now. */
+bool drained(struct output *output);
+
+/* The log may take more again. */
+void read_again(struct output *output);
 
 /* The container has ended: its clients are given what is left for them, and their end. */
 void end_output(struct output *output);

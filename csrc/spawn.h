@@ -50,6 +50,9 @@
  * is told to every connection that has subscribed; SUBSCRIBE tells first all that has happened so far, in the same
  * messages, then READY: so a new engine learns of a pod what the old one knew.  A connection that closes ends
  * nothing but the telling.
+ *
+ * When EXITED comes, what the container wrote is in its log and how it ended is in its record, unless the disk has taken
+ * nothing for `stall_ms`, or is full: then podmon writes them as soon as it can, even if the child is forgotten.
  */
 
 #define SP_MAGIC 0x73706f64
@@ -197,7 +200,7 @@ struct sp_spec {
 	uint32_t stdin_open;	/* SPAWN: attached clients may write to its stdin: stdin_pipe, or its terminal */
 	uint32_t stdin_once;	/* SPAWN: the first client's end is the end of its stdin */
 	uint32_t vital;		/* SPAWN: podmon ends when this child has ended */
-	uint32_t reserved;
+	uint32_t log_block;	/* on a full disk its output waits for room; otherwise it is lost, and LOG_STATE says so */
 	uint64_t log_size;	/* bytes at which a log is rotated */
 	uint64_t clone_flags;	/* the namespaces that clone3 makes for the child */
 };
@@ -226,7 +229,8 @@ enum sp_message_type {
 	SP_FAILED,		/* id, op, call, err: an op failed; nothing of the child is left */
 	SP_EXITED,		/* id, code or signal, oom_killed, times; ran is 0 where it was killed before execve */
 	SP_REFUSED,		/* id, serial, err: the request itself was bad */
-	SP_DONE			/* id, serial */
+	SP_DONE,		/* id, serial */
+	SP_LOG_STATE		/* id, err: why its log cannot be written (0: it can again), lost_lines, lost_bytes so far */
 };
 
 /* What an attached client reads or writes; bits of `streams`. */
@@ -255,8 +259,14 @@ struct sp_message {
 	uint32_t oom_killed;	/* the OOM killer ended a process of its cgroup meanwhile */
 	uint64_t started_ns;	/* CLOCK_REALTIME */
 	uint64_t finished_ns;
-	uint64_t user_us;	/* processor time of the container's first process and what it reaped */
-	uint64_t system_us;
+	union {
+		uint64_t user_us;	/* processor time of the container's first process and what it reaped */
+		uint64_t lost_lines;
+	};
+	union {
+		uint64_t system_us;
+		uint64_t lost_bytes;
+	};
 	uint64_t max_rss_kib;
 };
 

@@ -17,9 +17,9 @@ packages=(
 	iproute2        # tests look at links and make networks of their own
 	iptables        # tests run pods beside its firewalls
 	busybox-static  # localhost/busybox is made of it
-	e2fsprogs       # a test makes a file immutable with chattr
-	mount           # tests mount a tmpfs
-	util-linux      # tests enter a sandbox's namespaces with nsenter
+	e2fsprogs       # a test makes a file immutable with chattr, others a filesystem of their own that they freeze
+	mount           # tests mount a tmpfs, and a filesystem in a file
+	util-linux      # tests enter a sandbox's namespaces with nsenter, and freeze a filesystem with fsfreeze
 	strace          # tests make system calls fail
 	runc            # a test runs an OCI bundle in a sandbox's namespaces
 )

@@ -546,6 +546,53 @@ static int keep_asking(char **args)
 	}
 }
 
+/* Line `number` of a flood, without its end; tests/flood.py knows it too. */
+static size_t flood_line(char *line, const char *name, int number)
+{
+	size_t head = (size_t)sprintf(line, "%s %d ", name, number), length = (size_t)number * 31 % 200;
+
+	if (number % 61 == 60)
+		length = (size_t)number * 997 % 60000;
+	for (size_t i = 0; i < length; i++) {
+		unsigned char byte = (unsigned char)((i + (size_t)number) % 251);
+
+		line[head + i] = (char)(byte == '\n' ? 251 : byte);
+	}
+	return head + length;
+}
+
+/* In pieces that end anywhere. */
+static void put_all(int fd, const char *data, size_t size)
+{
+	while (size) {
+		ssize_t wrote = write(fd, data, size < 7001 ? size : 7001);
+
+		if (wrote < 0)
+			exit(answer(-1));
+		data += wrote;
+		size -= (size_t)wrote;
+	}
+}
+
+/* Write so many lines to stdout, and so many to stderr meanwhile; the last has no end. */
+static int flood(char **args)
+{
+	static char buffer[1 << 17];
+	int lines = atoi(args[0]), err = !fork();
+	size_t used = 0;
+
+	for (int number = 0; number < lines; number++) {
+		used += flood_line(buffer + used, err ? "err" : "out", number);
+		if (number < lines - 1)
+			buffer[used++] = '\n';
+		if (used > 30000 || number == lines - 1) {
+			put_all(err ? 2 : 1, buffer, used);
+			used = 0;
+		}
+	}
+	return err ? 0 : wait(NULL) < 0;
+}
+
 static const struct {
 	const char *name;
 	int (*ask)(char **args);
@@ -570,6 +617,7 @@ static const struct {
 	{ "signals", signal_state, 0 }, { "session-key", session_key, 1 },
 	{ "eat", eat, 1 },		{ "map-huge", map_huge, 1 },
 	{ "forks", forks, 1 },		{ "users", users, 0 },
+	{ "flood", flood, 1 },
 	{ "daemons", daemons, 1 },	{ "zombies", zombies, 1 },
 };
 

@@ -140,3 +140,8 @@ def fds_of(pid: int | str = "self") -> list[str]:
         except FileNotFoundError:  # the one by which the directory is read
             continue
     return sorted(targets)
+
+
+def fds_of_podmon(pid: int) -> list[str]:
+    """What the fds of a podmon refer to, but for the eventfd that it has once there was something to do on disk."""
+    return [target for target in fds_of(pid) if target != "anon_inode:[eventfd]"]

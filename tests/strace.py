@@ -34,15 +34,22 @@ class Fault:
 
 
 class Tracer:
-    """strace, following `pid` by the time that the constructor returns; with `children`, all that it starts too."""
+    """strace, following `pid` by the time that the constructor returns; with `children`, all that it starts too.
 
-    def __init__(self, pid: int, fault: Fault | None = None, *, children: bool = False) -> None:
+    With `threadless` it can make no thread, so that what a thread would do is seen as well.
+    """
+
+    def __init__(
+        self, pid: int, fault: Fault | None = None, *, children: bool = False, threadless: bool = False
+    ) -> None:
         self._fault = fault
         with tempfile.NamedTemporaryFile(prefix="strace-", delete=False) as file:
             self._file = Path(file.name)
         words = ["strace", "-o", str(self._file), *(["-f"] if children else []), "-p", str(pid)]
         if fault is not None:
-            words += [f"--trace={fault.call}", f"--inject={fault}"]
+            words += [f"--trace={fault.call}{',clone' if threadless else ''}", f"--inject={fault}"]
+        if threadless:
+            words.append("--inject=clone:error=EAGAIN")
         self._process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
         assert self._process.stderr is not None
         attached = self._process.stderr.readline()
@@ -72,11 +79,11 @@ class Tracer:
         assert self._fault is not None
         if self._fault.end.startswith("signal"):
             return self.lines(self._fault.call)[self._fault.when - 1 : self._fault.when]
-        return [line for line in self._text.splitlines() if line.endswith("(INJECTED)")]
+        return [line for line in self.lines(self._fault.call) if line.endswith("(INJECTED)")]
 
     @property
     def children(self) -> dict[int, Counter[str]]:
-        """The calls of each process but the first, up to its execve."""
+        """The calls of each process but the first, up to its execve.  The first one's thread waits on a futex."""
         made: dict[int, Counter[str]] = {}
         first, ready = 0, set()
         for line in self._text.splitlines():
@@ -87,7 +94,7 @@ class Tracer:
                     made.setdefault(pid, Counter())[call] += 1
                 if call == "execve":
                     ready.add(pid)
-        return made
+        return {pid: calls for pid, calls in made.items() if not calls["futex"]}
 
     @property
     def ends(self) -> dict[int, str]:

@@ -341,6 +341,20 @@ ssize_t fake_write(int fd, const void *data, size_t size)
 	return fails() ? -1 : write(fd, data, size);
 }
 
+int fake_ftruncate(int fd, off_t size)
+{
+	return fails() ? -1 : ftruncate(fd, size);
+}
+
+/* Without it podmon makes no second thread, which could not be fuzzed. */
+int fake_eventfd(unsigned int count, int flags)
+{
+	(void)count;
+	(void)flags;
+	errno = ENOMEM;
+	return -1;
+}
+
 ssize_t fake_recv(int fd, void *data, size_t size, int flags)
 {
 	if (fails())

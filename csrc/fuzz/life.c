@@ -5,6 +5,7 @@
 #include "../connection.c"
 #include "../attach.c"
 #include "../log.c"
+#include "../disk.c"
 
 #include "kernel.h"
 #include "life.h"
@@ -20,6 +21,13 @@ void life_begin(int loop, int self, int children, int control)
 	records_fd = -1;
 	set_up = false;
 	set_stall(10000);
+	/* The one before may have been stopped in the middle of a job.  There is no thread: the loop does them. */
+	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	queue = finished = (struct list){ 0 };
+	under_way = 0;
+	writing.busy = false;
+	filled = 0;
+	ends_broken = false;
 	listener = (struct source){ .fd = -1 };
 	child_ends = (struct source){ .fd = children, .ready = on_child };
 	kernel_own(loop);
@@ -51,6 +59,8 @@ void life_end(bool stopped)
 		close_connection(connections);
 	while (tasks)
 		free_task(tasks);
+	while (disk_finish())	/* their logs are closed */
+		;
 	while (sinks) {		/* of containers that are gone, with something to take still */
 		sinks->from = NULL;
 		drop_sink(sinks);

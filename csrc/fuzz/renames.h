@@ -12,12 +12,14 @@
 #define dup3 fake_dup3
 #define epoll_ctl fake_epoll_ctl
 #define epoll_wait fake_epoll_wait
+#define eventfd fake_eventfd
 #define execve fake_execve
 #define _exit fake__exit
 #define fchdir fake_fchdir
 #define fchown fake_fchown
 #define fcntl fake_fcntl
 #define fstat fake_fstat
+#define ftruncate fake_ftruncate
 #define getpid fake_getpid
 #define getsockopt fake_getsockopt
 #define ioctl fake_ioctl

@@ -28,7 +28,8 @@ class Log:
     """Where podmon writes a child's output: file `name` in the directory behind fd `directory`.
 
     `stdout` and `stderr` are the read ends, not blocking, of the pipes whose write ends the ops use; None where it has
-    a terminal.  The log is rotated at `size` bytes; `files` of it are kept, the one being written included.
+    a terminal.  The log is rotated at `size` bytes; `files` of it are kept, the one being written included.  On a full
+    disk the output waits for room with `block`, and is lost and counted without.
     """
 
     directory: int
@@ -37,6 +38,7 @@ class Log:
     stderr: int | None
     size: int = 10 << 20
     files: int = 5
+    block: bool = False
 
 
 @dataclass(frozen=True)
@@ -854,6 +856,7 @@ def encode(
             "log_name": encoder.string(log.name),
             "log_size": log.size,
             "log_files": log.files,
+            "log_block": int(log.block),
         }
     if stdin is not None:
         fields |= {"stdin_pipe": encoder.optional_fd(stdin.pipe), "stdin_open": 1, "stdin_once": int(stdin.once)}

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
@@ -27,6 +28,15 @@ class Stage(IntEnum):
     ENDED = 5
 
 
+@dataclass(frozen=True)
+class LogState:
+    """How a child's log fares: the errno for which it cannot be written now (0: it can), and what was lost so far."""
+
+    error: int = 0
+    lost_lines: int = 0
+    lost_bytes: int = 0
+
+
 class Child:
     """One spawn.  `failure` is set where an op failed, `exit` where it ended otherwise; then `stage` is ENDED."""
 
@@ -44,6 +54,7 @@ class Child:
         self.failure: SandboxError | None = None
         self.exit: ExitStatus | None = None
         self.started: datetime | None = None  # when its program began to run
+        self.log = LogState()
         self._changed = asyncio.Event()
 
     async def until(self, stage: Stage) -> None:
@@ -59,6 +70,18 @@ class Child:
     async def _reached(self, stage: Stage) -> None:
         while self.stage < stage:
             await self._changed.wait()
+
+    async def log_states(self) -> AsyncIterator[LogState]:
+        """Its log's state whenever that is another, up to the child's end."""
+        known = LogState()
+        while True:
+            if self.log != known:
+                known = self.log
+                yield known
+            elif self.stage is Stage.ENDED:
+                return
+            else:
+                await self._changed.wait()
 
     def signal(self, number: int) -> None:
         """Send a signal to the child's first process; one that has ended meanwhile is no error."""
@@ -83,6 +106,10 @@ class Child:
         self.close()
         self.pidfd = pidfd
         self.advance(Stage.SPAWNED)
+
+    def hear_of_log(self, state: LogState) -> None:
+        self.log = state
+        self.advance(self.stage)
 
     def advance(self, stage: Stage) -> None:
         self.stage = max(self.stage, stage)

@@ -28,7 +28,8 @@ class Config:
 
     `pod_pids_limit` is how many processes and threads a pod may have, -1 is any number.  `cgroup_parent` is the slice
     below which those of the root are made; "" is the top of the cgroup2 tree.  With `seccomp_default` a container that
-    names no seccomp profile has RuntimeDefault, otherwise none.
+    names no seccomp profile has RuntimeDefault, otherwise none.  With `container_log_block` a container waits for room
+    where the disk of its log is full, otherwise its output is lost and counted.
     """
 
     node_name: str = field(default_factory=_node_name)
@@ -39,6 +40,7 @@ class Config:
     cgroup_parent: str = ""
     pod_cidr: tuple[Network, ...] = ()  # IPv4 first; none: they are chosen
     seccomp_default: bool = False
+    container_log_block: bool = False
 
 
 # Keys of the contract that come with what they configure.
@@ -110,6 +112,12 @@ def _files(value: object) -> int:
     return value
 
 
+def _full_disk(value: object) -> bool:
+    if value not in ("block", "drop"):
+        raise ValueError('must be "block" or "drop"')
+    return value == "block"
+
+
 def _pids(value: object) -> int:
     """A pod's podmon, its reaper and what joining a container takes for a moment are counted too: it needs a few."""
     if type(value) is not int or not (value == -1 or 8 <= value <= MAX_PIDS):
@@ -154,6 +162,7 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "maxContainerRestartPeriod": ("max_container_restart_period", _period),
     "containerLogMaxSize": ("container_log_max_size", _size),
     "containerLogMaxFiles": ("container_log_max_files", _files),
+    "containerLogFullDisk": ("container_log_block", _full_disk),
     "podPidsLimit": ("pod_pids_limit", _pids),
     "cgroupParent": ("cgroup_parent", _parent),
     "seccompDefault": ("seccomp_default", _flag),

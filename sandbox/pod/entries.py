@@ -89,6 +89,16 @@ class Splitter:
         *records, self._rest = (self._rest + data).split(b"\n")
         return _parsed(records)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing follows the last line end."""
+        return not self._rest
+
+    def take_back(self) -> int:
+        """Forget the bytes that follow the last line end, to be fed again: how many there are."""
+        taken, self._rest = len(self._rest), b""
+        return taken
+
     def end(self) -> Iterator[Entry]:
         """What follows the last line end, if that is enough to be a record."""
         record, self._rest = self._rest, b""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sandbox.linux import privileges
 from sandbox.linux.ops import Seccomp
 from sandbox.model import Container, Pod, SeccompType
 from sandbox.pod import confinement, ends, lifecycle, planning, report
+from sandbox.pod.child import LogState
 from sandbox.pod.config import Config
 from sandbox.pod.confinement import Policy
 from sandbox.pod.leavings import Leavings
@@ -118,7 +120,11 @@ class Instances:
         store.remove_old_logs(record, asked.name, instance.attempt)
         logs = store.logs(record) / asked.name
         log = LogTarget(
-            logs, log_path(logs, instance.attempt).name, config.container_log_max_size, config.container_log_max_files
+            logs,
+            log_path(logs, instance.attempt).name,
+            config.container_log_max_size,
+            config.container_log_max_files,
+            config.container_log_block,
         )
         return await box.create_container(asked.name, spec, identity=instance.id, log=log)
 
@@ -167,10 +173,24 @@ class Instances:
         self.leavings.remove(known.name, known.instance)
 
     async def _watch(self, box: PodSandbox, made: SandboxContainer) -> None:
-        """Note the end of an instance that runs, and remove what it left."""
-        await made.ended()
+        """Note what becomes of the log of an instance that runs, then its end, and remove what it left."""
+        async for state in made.log_states():
+            self._note_log(made.name, state)
         if box.alive:  # or it is podmon that died: see Worker
             self._note_end(box, made)
+
+    def _note_log(self, container: str, log: LogState) -> None:
+        """An event for each time that it cannot be written; one, of the latest, that says how much is lost."""
+        state = self._book.state
+        if log.error:
+            message = f"The log of container {container} cannot be written: {os.strerror(log.error)}"
+            state = state.with_event(now(), "LogFailed", message, container=container, warning=True)
+        if log.lost_bytes:
+            lost = f"{log.lost_lines} lines ({log.lost_bytes} bytes) of this instance are lost so far"
+            message = f"Output of container {container} could not be logged: {lost}"
+            state = state.without_event("LogLost", container)
+            state = state.with_event(now(), "LogLost", message, container=container, warning=True)
+        self._book.note(state)
 
     def _note_end(self, box: PodSandbox, made: SandboxContainer) -> None:
         known = self._book.state.container(made.name)

@@ -9,6 +9,7 @@ This module reads only, and knows nothing of pods; where their logs stand says s
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 from collections.abc import Callable, Iterable, Iterator
@@ -66,6 +67,18 @@ class _File:
             self.position += len(data)
             yield data
 
+    def whole_records(self, splitter: Splitter) -> Iterator[Entry]:
+        """The records from `position` on.  What follows the last is read again next time: a full disk may have podmon
+        take it back.  (Not of one that is larger than a block, which is none of podmon's.)"""
+        while data := os.pread(self._fd, BLOCK, self.position):
+            begins_here = splitter.is_empty and len(data) < BLOCK
+            entries = splitter.feed(data)
+            taken = len(data) - (splitter.take_back() if begins_here or b"\n" in data else 0)
+            if not taken:
+                break
+            self.position += taken
+            yield from entries
+
     def records_backward(self) -> Iterator[tuple[int, bytes]]:
         """The lines that stood here when it was opened, the last first, each with its offset.  The first to come is
         what follows the last line end: nothing, or the beginning of a record."""
@@ -109,11 +122,14 @@ class _Files:
         renamed is met twice, and known by its inode, which cannot be used again while the file is open.
         """
         found: dict[tuple[int, int], _File] = {}
-        for age in range(self._oldest() + 2):  # one more: a rotation since then
+        for age in itertools.count():
             try:
                 path = log_path(self._directory, self._instance, age)
                 file = _File(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
             except FileNotFoundError:
+                if age > self._oldest():  # asked after it was not there, as rotations go on
+                    self.lost = than is not None and bool(found)
+                    break
                 continue
             self._open.append(file)
             if than is not None and file.identity == than.identity:
@@ -121,10 +137,9 @@ class _Files:
                 break
             if file.identity in found:
                 self.release(file)
+                found[file.identity] = found.pop(file.identity)  # those met since are newer
             else:
                 found[file.identity] = file
-        else:
-            self.lost = than is not None and bool(found)
         return list(reversed(found.values()))
 
     def _oldest(self) -> int:
@@ -259,22 +274,20 @@ def _grown(files: _Files, there: list[_File], changes: _Changes, tells: _Tells) 
             current = newer[-1]
         ended = tells.finished() or changes.gone  # asked first: what was written before that is read below
         if current:
-            for data in current.read():
-                yield from splitter.feed(data)
+            yield from current.whole_records(splitter)
         newer = files.newer(current)
         if files.lost:
             tells.lost()
         if newer:
             continue
-        if ended:
-            break
-        if current and current.removed():
-            # An open file would keep its directory, and so the watch on it, from ever ending.
+        if current and (ended or current.removed()):
+            # With what is not whole.  An open file would keep its directory, and so the watch on it, from ever ending.
             yield from _rest(files, current, splitter)
             current = None
+        if ended:
+            break
         tells.caught_up()
         changes.wait()
-    yield from splitter.end()
 
 
 def _rest(files: _Files, file: _File, splitter: Splitter, *, end: int | None = None) -> Iterator[Entry]:

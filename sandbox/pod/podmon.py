@@ -20,7 +20,7 @@ from sandbox.errors import KernelError, SandboxError, WrongState
 from sandbox.linux import native, ops
 from sandbox.linux.ops import Op
 from sandbox.pod import forks, wire
-from sandbox.pod.child import Child, Stage
+from sandbox.pod.child import Child, LogState, Stage
 from sandbox.pod.readiness import readable, writable
 from sandbox.status import ExitStatus
 
@@ -327,6 +327,8 @@ class Podmon:
                     self.pidfd = fds.pop()
                 self.protocol = message.code
                 child.end(failure=None if wire.is_spoken(self.protocol) else wire.not_spoken(self.protocol))
+            case "LOG_STATE":
+                child.hear_of_log(LogState(message.err, message.lost_lines, message.lost_bytes))
             case _:
                 self._hear_end(child, message)
         if child.stage is Stage.ENDED and child.scope == native.SCOPE["OF_CONNECTION"]:

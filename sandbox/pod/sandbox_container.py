@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 
 from cgroups import Cgroup, NoSuchCgroup
 from sandbox.errors import SandboxError, WrongState
 from sandbox.pod import programs, setting
+from sandbox.pod.child import LogState
 from sandbox.pod.container import ExecSpec
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.programs import Completed
@@ -70,6 +72,10 @@ class SandboxContainer:
             return setting.kept(self._directory)
         except FileNotFoundError:
             raise WrongState(f"container {self.name} is removed", current="removed", wanted="running") from None
+
+    def log_states(self) -> AsyncIterator[LogState]:
+        """How its log fares whenever that changes, up to its end."""
+        return self.child.log_states()
 
     async def forget(self) -> None:
         """Have podmon drop what it keeps of it; it has ended."""

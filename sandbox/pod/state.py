@@ -166,6 +166,11 @@ class PodState:
                 return replace(self, events=(*self.events[:index], *self.events[index + 1 :], counted))
         return replace(self, events=(*self.events, event)[-MAX_EVENTS:])
 
+    def without_event(self, reason: str, container: str) -> PodState:
+        """Without those of this reason that are about the container: what is said of it next says it anew."""
+        kept = tuple(each for each in self.events if (each.reason, each.container) != (reason, container))
+        return replace(self, events=kept)
+
     def forgotten(self) -> PodState:
         """As the next engine starts with it: a termination begins anew, with its full grace (SEMANTICS A41)."""
         return replace(self, kill_at=None, killed_at=None)

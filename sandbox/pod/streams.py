@@ -21,12 +21,16 @@ from sandbox.pod.ground import DEVICES
 
 @dataclass(frozen=True)
 class LogTarget:
-    """A log that podmon writes: `directory`/`name`, rotated at `size` bytes, `files` of it kept."""
+    """A log that podmon writes: `directory`/`name`, rotated at `size` bytes, `files` of it kept.
+
+    Where its disk is full, the container waits with `block`; otherwise its output is lost, and counted.
+    """
 
     directory: Path
     name: str
     size: int = 10 << 20
     files: int = 5
+    block: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ def _open_stdin(spec: ContainerSpec, fds: ExitStack) -> tuple[int | None, Stdin 
 
 
 def _open_log(target: LogTarget, sources: tuple[int | None, int | None], fds: ExitStack) -> Log:
-    target.directory.mkdir(parents=True, exist_ok=True)
+    if not target.directory.is_dir():  # mkdir waits for a disk that stalls even where there is nothing to do
+        target.directory.mkdir(parents=True, exist_ok=True)
     directory = os.open(target.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fds.callback(os.close, directory)
-    return Log(directory, target.name, *sources, target.size, target.files)
+    return Log(directory, target.name, *sources, target.size, target.files, target.block)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import aio
-from tests.program import fds_of
+from tests.program import fds_of_podmon
 
 pytestmark = pytest.mark.root
 
@@ -91,13 +91,13 @@ def test_five_hundred_short_lives_each_with_an_end_of_its_own(root: Path, no_lea
         ):
             boxes = (shared, private)
             lives = [await Lives(box, busybox, shared=box is shared).begin() for box in boxes]
-            before = [fds_of(box.pid) for box in boxes]
+            before = [fds_of_podmon(box.pid) for box in boxes]
             for first in range(0, COUNT, 2 * AT_ONCE):
                 middle = first + AT_ONCE
                 await asyncio.gather(
                     lives[0].wave(range(first, middle)),
                     lives[1].wave(range(middle, middle + AT_ONCE)),
                 )
-            assert [fds_of(box.pid) for box in boxes] == before
+            assert [fds_of_podmon(box.pid) for box in boxes] == before
 
     asyncio.run(in_two())

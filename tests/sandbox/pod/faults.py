@@ -28,6 +28,7 @@ from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.streams import LogTarget
 from sandbox.status import ExitStatus
 from tests import bpf
+from tests.sandbox.pod.test_podmon import comes_to_rest
 from tests.sandbox.pod.test_sandbox import ENV, Lab, output_of
 from tests.strace import Fault, Tracer
 
@@ -104,6 +105,7 @@ class Life:
             self.tracer.end()
         await self._go_on(box)
         if not ended(box.pidfd):
+            assert comes_to_rest(box.pid)  # the thread has closed the logs
             self.fds = fds_of(box.pid)
             await self.attempt("shut down", box._podmon._send("SHUTDOWN", box._podmon._new_own(())))
             await readable(box.pidfd)
@@ -224,7 +226,7 @@ def lived(
         podmon = launch(**options)
         heard_from(podmon)
         if not children:
-            life.tracer = Tracer(podmon.pid, fault)
+            life.tracer = Tracer(podmon.pid, fault, threadless=True)  # podmon does the thread's work itself then
         return podmon
 
     async def run() -> None:

@@ -68,7 +68,7 @@ ERRORS = {
 }
 
 # Calls of children alone, in which a signal meets them.
-SIGNALLED = ("capset", "clone", "move_mount", "pivot_root", "setns", "setsid", "unshare")
+SIGNALLED = ("capset", "move_mount", "pivot_root", "setns", "setsid", "unshare")
 
 # Calls that cannot fail as they are made here: why.
 CANNOT_FAIL = {
@@ -102,6 +102,7 @@ def test_without_a_fault_all_goes_well_and_every_call_of_a_child_has_its_row(cle
     life, tracer = clean
     assert (life.errors, life.end) == ([], (os.CLD_EXITED, 0))
     made: Counter[str] = sum(tracer.children.values(), Counter())
+    del made["mmap"]  # of calloc(3), where podmon left it no free memory: that is for chance to say
     assert set(made) == set(ERRORS) | set(CANNOT_FAIL)
     assert tracer.ends[life.first_pids["reader"]] == "7"
 

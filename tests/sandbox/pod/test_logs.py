@@ -218,6 +218,21 @@ def test_rotated_files_are_read_the_oldest_first(log: Writer) -> None:  # A28
     assert texts(log) == [str(number) for number in range(12)]
 
 
+def test_a_log_that_is_rotated_often_while_its_files_are_opened_is_read_whole(
+    log: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rotated_meanwhile(directory: Path, instance: int, age: int = 0) -> Path:
+        if age == 1:
+            for number in range(1, 6):
+                log.rotate(keep=20)
+                log.lines(str(number))
+        return log_path(directory, instance, age)
+
+    log.lines("0")
+    monkeypatch.setattr(logs, "log_path", rotated_meanwhile)
+    assert texts(log) == ["0", "1", "2", "3", "4"], "and not 5, which came after"
+
+
 def test_instances_do_not_mix(log: Writer) -> None:
     for instance in (0, 1, 10):
         Writer(log.directory, instance).lines(f"instance {instance}")
@@ -520,6 +535,24 @@ def test_a_record_that_is_being_written_is_waited_for(log: Writer, ended: thread
     assert some(reader, 1) == ["a"]
     log.write(whole[-6:])
     assert some(reader, 1) == ["hello world"]
+
+
+def test_what_a_full_disk_has_podmon_take_back_is_not_read(log: Writer, ended: threading.Event, follow: Follow) -> None:
+    """Half a record was there for a moment, and a reader came in that moment."""
+    half = record("half")[:-3]
+    log.write(record("a"), half)
+    reader = follow()
+    assert some(reader, 1) == ["a"]
+    path = log_path(log.directory, 0)
+
+    def caught_up() -> None:  # the reader has read what is there
+        os.truncate(path, path.stat().st_size - len(half))
+        log.lines("a longer line than was taken back")
+        ended.set()
+
+    looked = read(log.directory, 0, Options(follow=True), finished=ended.is_set, caught_up=caught_up)
+    assert rest(looked) == ["a", "a longer line than was taken back"]
+    assert rest(reader) == ["a longer line than was taken back"]
 
 
 def test_what_never_ended_is_given_at_the_end(log: Writer, ended: threading.Event, follow: Follow) -> None:

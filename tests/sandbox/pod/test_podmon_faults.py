@@ -61,6 +61,9 @@ CALLS = {
     "openat": Row(told=("EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EIO"), quietly=True),
     "renameat": Row(told=("ENOSPC", "EIO"), quietly=True),
     "fstat": Row(told=("EIO",), quietly=True),
+    # its thread: without it the loop does what is to be done on disk
+    "eventfd2": Row(("EMFILE", "ENFILE", "ENOMEM")),
+    "mprotect": Row(("ENOMEM",)),
     # what SETUP has it do in itself
     "open": Row(told=("EMFILE", "ENOMEM")),
     "openat2": Row(("EAGAIN",), ("ENOMEM", "EMFILE")),
@@ -85,7 +88,10 @@ CALLS = {
 # Calls that cannot fail as they are made here: why.
 CANNOT_FAIL = {
     "close": "Linux frees the fd whatever close(2) returns; a fault would leave it open, which no kernel does",
+    "clone": "it always fails here, so that what podmon's thread does is seen: see Tracer",
     "exit_group": "it does not return",
+    "futex": "futex(2), FUTEX_WAKE, fails for an address or a number that is wrong, and these are right",
+    "rt_sigprocmask": "sigprocmask(2) fails for an address or a set that is wrong, and these are right",
     "getsockopt": "getsockopt(2) fails for an fd, option or address that is wrong, and these are right",
 }
 

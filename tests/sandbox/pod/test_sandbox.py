@@ -313,30 +313,6 @@ def test_a_log_that_somebody_renamed_goes_on_in_a_new_file(lab: Lab) -> None:
     bounded(test)
 
 
-def test_a_line_after_one_that_a_full_disk_tore_is_a_line_of_its_own(lab: Lab) -> None:
-    async def test() -> None:
-        lab.logs.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", lab.logs], check=True)
-        try:
-            (lab.logs / "filler").write_bytes(b"x" * (60 << 10))
-            async with lab.box() as box:
-                wait = "until [ -e /dev/shm/go ]; do sleep 0.05; done;"
-                container = await lab.start(box, f"head -c 7000 /dev/zero | tr '\\0' y; echo; {wait} echo after")
-                while (lab.logs / "c.log").stat().st_size < 4096:
-                    await output_of(box, container, "true")
-                (lab.logs / "filler").unlink()
-                await output_of(box, container, "touch", "/dev/shm/go")
-                await container.wait()
-                torn, after = lab.log()
-                assert torn[2] == "y" * len(torn[2])
-                assert len(torn[2]) < 7000
-                assert after == ("stdout", "F", "after")
-        finally:
-            subprocess.run(["umount", lab.logs], check=True)
-
-    bounded(test)
-
-
 # --- programs that join a container
 
 

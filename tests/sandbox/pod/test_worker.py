@@ -15,6 +15,7 @@ import pytest
 from sandbox.errors import NotFound, SandboxError, WrongState
 from sandbox.model import Resources, RestartPolicy
 from sandbox.pod import worker as module
+from sandbox.pod.child import LogState
 from sandbox.pod.podmon import Stage
 from sandbox.pod.resources import Placement
 from sandbox.pod.state import ContainerState, Deletion, PodState, new_state
@@ -82,6 +83,33 @@ def test_an_instance_stands_on_disk_before_it_is_made(world: World) -> None:
             await world.boxes[0].asked.wait()
             assert app(world.on_disk()).runs
             assert world.boxes[0].containers == {}
+
+    play(scene)
+
+
+def test_what_becomes_of_a_log_is_an_event_and_what_is_lost_is_told_once_with_the_latest_count(world: World) -> None:
+    def told(state: PodState) -> list[tuple[str, int, str]]:
+        return [(event.reason, event.count, event.message) for event in state.events if event.reason.startswith("Log")]
+
+    failed = "The log of container app cannot be written: No space left on device"
+    lost = "Output of container app could not be logged: {} of this instance are lost so far"
+
+    async def scene() -> None:
+        worker = world.worker(new_state(("app",)), RestartPolicy.NEVER)
+        async with living(worker):
+            await until(worker, is_running)
+            container = world.boxes[0].containers["app"]
+            container.tell_log(LogState(errno.ENOSPC, 1, 10))
+            await until(worker, lambda state: len(told(state)) == 2)
+            assert told(worker.state) == [("LogFailed", 1, failed), ("LogLost", 1, lost.format("1 lines (10 bytes)"))]
+            container.tell_log(LogState(0, 7, 99))
+            container.tell_log(LogState(errno.ENOSPC, 8, 100))
+            container.end()
+            await until(worker, lambda state: app(state).ended)
+            assert told(world.on_disk()) == [
+                ("LogFailed", 2, failed),
+                ("LogLost", 1, lost.format("8 lines (100 bytes)")),
+            ]
 
     play(scene)
 

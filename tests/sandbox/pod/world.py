@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from sandbox.errors import NotFound, SandboxError, WrongState
 from sandbox.model import Pod, RestartPolicy
 from sandbox.pod import worker as module
+from sandbox.pod.child import LogState
 from sandbox.pod.config import Config
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.passage import Note
@@ -36,6 +37,8 @@ class FakeContainer:
         self.started = NOON
         self.signals: list[int] = []
         self.forgotten = False
+        self._logged: list[LogState] = []
+        self._heard = asyncio.Event()
         self._end = asyncio.Event()
 
     def end(self, code: int = 0, signal: int | None = None) -> None:
@@ -43,10 +46,24 @@ class FakeContainer:
             self.exit = ExitStatus(code, signal, False, NOON, module.now())
             self.stage = Stage.ENDED
             self._end.set()
+            self._heard.set()
 
     async def ended(self) -> None:
         if self.stage is not Stage.ENDED:
             await self._end.wait()
+
+    async def log_states(self) -> AsyncIterator[LogState]:
+        while True:
+            while self._logged:
+                yield self._logged.pop(0)
+            if self.stage is Stage.ENDED:
+                return
+            self._heard.clear()
+            await self._heard.wait()
+
+    def tell_log(self, state: LogState) -> None:
+        self._logged.append(state)
+        self._heard.set()
 
     async def start(self) -> None:
         self.stage = Stage.RUNNING
