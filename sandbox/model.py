@@ -27,6 +27,118 @@ class RestartPolicy(StrEnum):
     NEVER = "Never"
 
 
+class RestartAction(StrEnum):
+    """What a restart rule has done with a container that ended as it says."""
+
+    RESTART = "Restart"
+    RESTART_ALL_CONTAINERS = "RestartAllContainers"  # of the pod, its init containers first
+
+
+class ExitCodesOperator(StrEnum):
+    IN = "In"
+    NOT_IN = "NotIn"
+
+
+@dataclass(frozen=True)
+class ExitCodes:
+    """Exit codes: those in `values`, or all others."""
+
+    operator: ExitCodesOperator
+    values: tuple[int, ...]
+
+    def holds(self, code: int) -> bool:
+        return (code in self.values) is (self.operator is ExitCodesOperator.IN)
+
+
+@dataclass(frozen=True)
+class RestartRule:
+    """What happens to a container that ends with one of these exit codes, whatever its restart policy says."""
+
+    action: RestartAction
+    exit_codes: ExitCodes
+
+
+@dataclass(frozen=True)
+class ExecAction:
+    """A program that is run in the container; its exit code 0 is success."""
+
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HttpHeader:
+    name: str
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class HttpGetAction:
+    """A GET to the pod from outside it; `port` is a number or a name that the container has, `host` "" is the pod."""
+
+    port: int | str
+    path: str = "/"
+    host: str = ""
+    scheme: str = "HTTP"  # or HTTPS, whose certificate is not checked
+    http_headers: tuple[HttpHeader, ...] = ()
+
+
+@dataclass(frozen=True)
+class TcpSocketAction:
+    """A connection to the pod, from outside it."""
+
+    port: int | str
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class GrpcAction:
+    """A call of grpc.health.v1.Health/Check for `service`, from outside the pod."""
+
+    port: int
+    service: str = ""
+
+
+@dataclass(frozen=True)
+class SleepAction:
+    seconds: int
+
+
+ProbeAction = ExecAction | HttpGetAction | TcpSocketAction | GrpcAction
+HookAction = ExecAction | HttpGetAction | TcpSocketAction | SleepAction
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is asked of a container again and again, times in seconds.
+
+    It has succeeded or failed once so many answers in a row say so.  A grace period of None is the pod's own.
+    """
+
+    action: ProbeAction
+    initial_delay_seconds: int = 0
+    period_seconds: int = 10
+    timeout_seconds: int = 1
+    success_threshold: int = 1
+    failure_threshold: int = 3
+    termination_grace_period_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """What is done right after a container's start and before its stop; `stop_signal` is a name, "" the image's."""
+
+    post_start: HookAction | None = None
+    pre_stop: HookAction | None = None
+    stop_signal: str = ""
+
+
+class MessagePolicy(StrEnum):
+    """Where the message of a container that ended comes from."""
+
+    FILE = "File"
+    FALLBACK_TO_LOGS_ON_ERROR = "FallbackToLogsOnError"
+
+
 @dataclass(frozen=True)
 class EnvVar:
     """One environment variable; `value` may hold `$(VAR)` references, see sandbox.expand."""
@@ -150,6 +262,14 @@ class Container:
     stdin_once: bool = False  # the first client's end is the end of stdin
     tty: bool = False  # stdin, stdout and stderr are one terminal
     ports: tuple[ContainerPort, ...] = ()
+    restart_policy: RestartPolicy | None = None  # None: the pod's
+    restart_policy_rules: tuple[RestartRule, ...] = ()  # the first that holds counts
+    lifecycle: Lifecycle = Lifecycle()
+    startup_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    termination_message_path: str = "/dev/termination-log"
+    termination_message_policy: MessagePolicy = MessagePolicy.FILE
 
 
 class Medium(StrEnum):
@@ -223,7 +343,10 @@ class Pod:
     host_pid: bool = False
     host_ipc: bool = False  # with the host's /dev/shm
     security_context: PodSecurityContext = PodSecurityContext()
+    init_containers: tuple[Container, ...] = ()  # in the order of their start; one that restarts always is a sidecar
     containers: tuple[Container, ...] = ()
+    active_deadline_seconds: int | None = None  # from its start; then it fails
+    readiness_gates: tuple[str, ...] = ()  # types of conditions that others set, without which it is not ready
     volumes: tuple[Volume, ...] = ()
 
     @property
@@ -234,10 +357,20 @@ class Pod:
         return asked if len(asked) <= HOSTNAME_MAX else asked[:HOSTNAME_MAX].rstrip("-.")
 
     @property
+    def all_containers(self) -> tuple[Container, ...]:
+        """Init containers first; no two have the same name."""
+        return (*self.init_containers, *self.containers)
+
+    @property
+    def sidecars(self) -> tuple[Container, ...]:
+        """The init containers that run beside the others, to the pod's end, in the order of their start."""
+        return tuple(each for each in self.init_containers if each.restart_policy is RestartPolicy.ALWAYS)
+
+    @property
     def qos_class(self) -> QosClass:
         """By the CPU and memory of its containers, as kubelet has it (ComputePodQOS); a 0 says nothing."""
-        limits = [_compute(each.resources.limits) for each in self.containers]
-        requests = [_compute(each.resources.requests) for each in self.containers]
+        limits = [_compute(each.resources.limits) for each in self.all_containers]
+        requests = [_compute(each.resources.requests) for each in self.all_containers]
         if not any(limits) and not any(requests):
             return QosClass.BEST_EFFORT
         if all(len(limit) == 2 for limit in limits) and _totals(limits) == _totals(requests):

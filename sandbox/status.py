@@ -12,6 +12,7 @@ from typing import Any
 from sandbox.model import PersistentVolumeClaim, Pod
 
 CREATING = "ContainerCreating"  # reason of a container whose program is still to run
+INITIALIZING = "PodInitializing"  # of one that is to run once all init containers have done their work
 # Reasons of events that say what a pod asks for and this host cannot give; the pod runs all the same.
 REQUESTS_NOT_ENFORCED = "RequestsNotEnforced"
 OOM_SCORE_NOT_SET = "OOMScoreAdjNotSet"
@@ -90,16 +91,13 @@ class ContainerStatus:
     container_id: str = ""  # of the newest instance
     restart_count: int = 0
     last_state: Terminated | None = None
+    started: bool = False  # its postStart hook is done and its startup probe has succeeded, where it has them
     ready: bool = False
-
-    @property
-    def started(self) -> bool:
-        return isinstance(self.state, Running)
 
     @property
     def hindrance(self) -> Waiting | None:
         """Why the container cannot be made as things are, if that is so; it is tried again."""
-        if isinstance(self.state, Waiting) and self.state.reason not in (CREATING, CRASHING):
+        if isinstance(self.state, Waiting) and self.state.reason not in (CREATING, INITIALIZING, CRASHING):
             return self.state
         return None
 
@@ -129,6 +127,8 @@ class PodStatus:
     creation_timestamp: datetime
     phase: Phase
     containers: tuple[ContainerStatus, ...]
+    init_containers: tuple[ContainerStatus, ...] = ()
+    initialized: bool = True  # its init containers have done their work, and its sidecars have started
     manifest: Mapping[str, Any] = field(default_factory=dict)
     deletion_timestamp: datetime | None = None
     deletion_grace_period_seconds: int | None = None
@@ -148,7 +148,14 @@ class PodStatus:
 
     @property
     def ready(self) -> bool:
-        return not self.over and all(each.ready for each in self.containers)
+        return self.containers_ready and not self.pod.readiness_gates
+
+    @property
+    def containers_ready(self) -> bool:
+        """Whether all that are to be are: those of the pod, and its sidecars."""
+        names = {each.name for each in self.pod.sidecars}
+        sidecars = (each for each in self.init_containers if each.name in names)
+        return not self.over and self.initialized and all(each.ready for each in (*self.containers, *sidecars))
 
 
 class ClaimPhase(StrEnum):

@@ -144,7 +144,7 @@ def _fields_reader(kind: Any) -> Convert:
 
 
 def _union_reader(kinds: tuple[Any, ...]) -> Convert:
-    """Of a union of dataclasses the class's name stands in the data; else it is one kind, or None."""
+    """Of a union of dataclasses the class's name stands in the data; else it is a number, a text, one kind, or None."""
     known = {kind.__name__: _reader(kind) for kind in kinds if kind is not type(None)}
     first = next(iter(known.values()))
 
@@ -155,7 +155,7 @@ def _union_reader(kinds: tuple[Any, ...]) -> Convert:
             if data["is"] not in known:
                 raise ValueError(f"{data['is']!r} is none of {', '.join(known)}")
             return known[data["is"]](data)
-        return first(data)
+        return known.get(type(data).__name__, first)(data)
 
     return read
 

@@ -58,6 +58,7 @@ def _container(asked: Container, known: ContainerState, state: Shown, last: Term
         container_id=known.instance.id if known.instance else "",
         restart_count=known.restarts,
         last_state=last,
+        started=isinstance(state, Running),
         ready=isinstance(state, Running),
     )
 

@@ -18,7 +18,7 @@ def ago(**span: float) -> datetime:
 
 
 def running(name: str = "app", *, ready: bool = True, **more: Any) -> ContainerStatus:
-    return ContainerStatus(name, "localhost/busybox", Running(BORN), ID, ready=ready, **more)
+    return ContainerStatus(name, "localhost/busybox", Running(BORN), ID, started=True, ready=ready, **more)
 
 
 def waiting(reason: str, name: str = "app", **more: Any) -> ContainerStatus:
