@@ -10,8 +10,9 @@ import pytest
 from sandbox.errors import Hindered
 from sandbox.model import RestartPolicy
 from sandbox.pod import codec, instances, lifecycle, report
-from sandbox.pod.lifecycle import HINDERED, Decision, Start, decide
+from sandbox.pod.lifecycle import HINDERED, Start, decide
 from sandbox.pod.state import ContainerState, Deletion, Hindrance, PodState, new_state
+from sandbox.pod.termination import Decision
 from sandbox.status import Phase, Waiting
 from tests.sandbox.pod.values import NOON, a_pod, a_record, a_state, after, ended, running, waiting
 from tests.sandbox.pod.world import World, app, is_running, living, play, until
