@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,14 @@ def a_container(name: str, *command: str) -> dict[str, Any]:
 
 
 def test_its_sandbox_is_made_before_there_is_any_container() -> None:
-    assert decide(a_pod(policy=RestartPolicy.NEVER), new_state((), open=True), NOON) == Decision(MakeSandbox())
+    empty = replace(a_pod(policy=RestartPolicy.NEVER), containers=())
+    assert decide(empty, new_state((), open=True), NOON) == Decision(MakeSandbox())
 
 
 def test_its_sandbox_stays_between_containers() -> None:
-    pod, state = a_pod(policy=RestartPolicy.NEVER), a_state(ended("a"), ended("b", 1), open=True)
-    assert decide(pod, state, NOON) == Decision()
+    state = a_state(ended("a"), ended("b", 1), open=True)
+    assert decide(a_pod("a", "b", policy=RestartPolicy.NEVER), state, NOON) == Decision()
+    pod = a_pod(policy=RestartPolicy.NEVER)
     assert decide(pod, a_state(open=True).with_new(()), NOON).action == Start("app")
 
 
