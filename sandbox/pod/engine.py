@@ -94,7 +94,7 @@ class Engine:
         except ManifestError as error:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: {error}")
             return None
-        names = [each.name for each in pod.containers]
+        names = [each.name for each in pod.all_containers]
         if state.open:  # an engine may have been killed between the two files that say what was added
             state = state.with_new(names[len(state.containers) :])
         if names != [each.name for each in state.containers]:
@@ -224,7 +224,7 @@ class Engine:
                 f"pod {record.name} is {current}: it takes no more containers", current=current, wanted="open"
             )
         name = container.get("name")
-        if any(each.name == name for each in worker.pod.containers):
+        if any(each.name == name for each in worker.pod.all_containers):
             raise AlreadyExists("container", str(name))
         wanted = with_container(record.manifest, container)
         pod = manifest.from_dict(wanted)
@@ -269,7 +269,7 @@ class Engine:
     def target(self, namespace: str, name: str, container: str) -> Target:
         """What a program needs to join a running container.  Raises NotFound, WrongState, Unsupported."""
         worker = self.find(namespace, name)
-        asked = next((each for each in worker.pod.containers if each.name == container), None)
+        asked = next((each for each in worker.pod.all_containers if each.name == container), None)
         if asked is None:
             raise SandboxError(f"container {container} is not valid for pod {name}")
         phase = worker.status().phase
@@ -294,7 +294,7 @@ class Engine:
 
 
 def _begin(wanted: Wanted, pod: Pod) -> PodState:
-    return new_state(tuple(container.name for container in pod.containers), open=wanted.open)
+    return new_state(tuple(container.name for container in pod.all_containers), open=wanted.open)
 
 
 def with_container(pod: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:
