@@ -18,7 +18,7 @@ from sandbox import manifest
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
 from sandbox.model import PersistentVolumeClaim, Pod
-from sandbox.pod import config, hostports, lifecycle, planning
+from sandbox.pod import config, hostports, planning, termination
 from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
@@ -260,7 +260,7 @@ class Engine:
         if worker is None:
             return
         finished = worker.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
-        seconds = lifecycle.grace_period(worker.pod, grace, finished=finished, force=force)
+        seconds = termination.grace_period(worker.pod, grace, finished=finished, force=force)
         worker.delete(Deletion(now(), seconds, hold=hold, forced=force), at_once=at_once)
         name = (worker.record.namespace, worker.record.name)
         if force and self._names.get(name) is worker:

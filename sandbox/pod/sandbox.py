@@ -20,7 +20,7 @@ from sandbox.linux import host, mounts, native
 from sandbox.pod import programs, wire
 from sandbox.pod.container import ContainerSpec, ExecSpec, compile_container, placed
 from sandbox.pod.ground import POD_ROOTFS, PODMON_OOM_SCORE_ADJ, PRIVATE, Sharing, compile_pod, compile_reaper
-from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
+from sandbox.pod.termination import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.memory import NOTHING, Held
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.preparation import prepare
