@@ -12,13 +12,13 @@ from typing import Any
 
 from sandbox.errors import SandboxError
 from sandbox.model import Container, HookAction, Pod, RestartPolicy
-from sandbox.pod import handlers
+from sandbox.pod import handlers, planning
 from sandbox.pod.handlers import Answer
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.probes import ProbeKind, Probes
-from sandbox.pod.reach import target_of
 from sandbox.pod.sandbox_container import SandboxContainer
-from sandbox.pod.state import Condemned, ContainerState
+from sandbox.pod.state import Condemned, ContainerState, Instance
+from sandbox.pod.targets import target_of
 from sandbox.pod.tasks import Tasks
 
 UNBOUNDED = 10.0 * 365 * 86400  # seconds: kubelet gives a postStart hook no time-out
@@ -39,7 +39,7 @@ class Health:
     async def done(self, action: HookAction, asked: Container, made: SandboxContainer, timeout: float) -> bool:
         """Whether a hook was a success; its container's end ends it.  Why it was none is told to `warn` alone, as
         kubelet's event leaves it out: it may hold what is nobody's business."""
-        act = asyncio.ensure_future(handlers.act(action, self._target(asked, made), timeout))
+        act = asyncio.ensure_future(handlers.act(action, self._target(asked, made), timeout, hook=True))
         end = asyncio.ensure_future(made.ended())
         try:
             await asyncio.wait((act, end), return_when=asyncio.FIRST_COMPLETED)
@@ -57,7 +57,8 @@ class Health:
         return answer.success
 
     def _target(self, asked: Container, made: SandboxContainer) -> handlers.Target:
-        return target_of(made, asked, self.book.state.pod_ips)
+        ips = ("127.0.0.1",) if self.pod.host_network else self.book.state.pod_ips
+        return target_of(made, asked, ips, oom_score_adj=planning.oom_score_adj(self.pod, asked))
 
     def condemn(self, known: ContainerState, what: str, grace: int | None = None, *, again: bool) -> None:
         """Note that the container's instance is to end; a grace of None is the pod's."""
@@ -75,7 +76,7 @@ class Health:
         known = self.book.state.container(asked.name).instance
         assert known is not None
         heard = _Heard(self, asked, made.id)
-        probes = Probes(asked, self._target(asked, made), heard, started=known.started, ready=known.ready)
+        probes = Probes(asked, self._target(asked, made), heard, started=known.started, age=_age(known))
         self._probing[asked.name] = probes, self.tasks.start(probes.run())
 
     def terminating(self, name: str) -> None:
@@ -88,6 +89,11 @@ class Health:
         known = self._probing.pop(name, None)
         if known is not None:
             known[1].cancel()
+
+
+def _age(instance: Instance) -> float:
+    """Seconds that it has run."""
+    return max((now() - instance.started_at).total_seconds(), 0.0) if instance.started_at else 0.0
 
 
 @dataclass(frozen=True)
@@ -112,9 +118,8 @@ class _Heard:
 
     def unhealthy(self, kind: ProbeKind, message: str, warning: bool) -> None:
         if self._known() is not None:
-            reason, what = ("ProbeWarning", "warning") if warning else ("Unhealthy", "failed")
-            state, text = self.health.book.state, f"{kind} probe {what}: {message}"
-            self.health.book.note(state.with_event(now(), reason, text, container=self.asked.name, warning=True))
+            reason, state = "ProbeWarning" if warning else "Unhealthy", self.health.book.state
+            self.health.book.note(state.with_event(now(), reason, message, container=self.asked.name, warning=True))
 
     def _condemn(self, kind: ProbeKind) -> None:
         probe = self.asked.startup_probe if kind is ProbeKind.STARTUP else self.asked.liveness_probe

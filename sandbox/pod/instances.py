@@ -19,7 +19,7 @@ from sandbox.errors import Hindered, SandboxError
 from sandbox.linux import privileges
 from sandbox.linux.ops import Seccomp
 from sandbox.model import Container, HookAction, Pod, SeccompType
-from sandbox.pod import confinement, ends, lifecycle, planning, report, signals, termination
+from sandbox.pod import confinement, ends, lifecycle, planning, report, termination
 from sandbox.pod.child import LogState
 from sandbox.pod.config import Config
 from sandbox.pod.confinement import Policy
@@ -36,6 +36,7 @@ from sandbox.pod.state import Condemned, ContainerState, Hindrance, Instance, Po
 from sandbox.pod.store import Store
 from sandbox.pod.streams import LogTarget
 from sandbox.pod.tasks import Interrupted, Tasks, unless
+from sandbox.signals import STOP_SIGNALS
 
 Known = tuple[ContainerState, SandboxContainer | None]  # a container that runs, and what podmon knows of it
 
@@ -89,9 +90,7 @@ class Instances:
         except Hindered as error:
             self._note_hindrance(before, error)
             return
-        fresh = before.begun(
-            secrets.token_hex(32), box.next_number, start.back_off, self._book.state.generation
-        )
+        fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off, self._book.state.generation)
         assert fresh.instance is not None
         self._book.write(self._book.state.with_container(fresh))
         try:
@@ -251,7 +250,7 @@ class Instances:
             assert known.stopping is not None
             if made is not None and made.stage is Stage.RUNNING:
                 self._thaw(made)
-                made.signal(signals.number(self._asked(known.name).lifecycle.stop_signal or "SIGTERM"))
+                made.signal(STOP_SIGNALS[self._asked(known.name).lifecycle.stop_signal or "SIGTERM"])
             elif made is not None:
                 made.kill()  # its program never ran: nobody is there to hear it
             stopping = replace(known.stopping, hook=False, kill_at=kill_at)

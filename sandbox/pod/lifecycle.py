@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sandbox.model import Container, Pod, RestartAction, RestartPolicy
 from sandbox.pod import termination
 from sandbox.pod.state import BackOff, ContainerState, Failure, PodState
-from sandbox.pod.termination import Decision, TearDown, nearest
+from sandbox.pod.termination import Decision, nearest
 from sandbox.status import Terminated
 
 FIRST_BACK_OFF = 10.0  # seconds (SEMANTICS A21)
@@ -74,16 +74,22 @@ def decide(pod: Pod, state: PodState, now: datetime, max_back_off: float = MAX_B
     if deadline is not None and now >= deadline:
         message = "Pod was active on the node longer than the specified deadline"
         return Decision(Fail(Failure(DEADLINE_EXCEEDED, message, pod.termination_grace_period_seconds)))
+    step = _go_on(pod, state, now, max_back_off)
+    return step if step.action else Decision(None, nearest(step.wake, deadline))
+
+
+def _go_on(pod: Pod, state: PodState, now: datetime, max_back_off: float) -> Decision:
+    """The next step of a pod that is to live."""
     due = [*_restarts_of_all(pod, state, now, max_back_off), *_due(pod, state, now, max_back_off)]
     if not state.sandbox:
-        return Decision(MakeSandbox()) if due or state.open else Decision()
+        return Decision(MakeSandbox() if due or state.open else None)
     stops = termination.condemned(pod, state, now)
     if stops.action:
         return stops
     for action, when in due:
         if when <= now:
             return Decision(action)  # one after the other, in the order of the spec (SEMANTICS A2)
-    return Decision(None, nearest(deadline, stops.wake, *(when for _, when in due)))
+    return Decision(None, nearest(stops.wake, *(when for _, when in due)))
 
 
 def _deadline(pod: Pod, state: PodState) -> datetime | None:
@@ -172,7 +178,7 @@ def _start(container: ContainerState, now: datetime, max_back_off: float) -> tup
 
 
 def is_over(pod: Pod, state: PodState) -> bool:
-    """Whether nothing of the pod but its sidecars will run any more: the others have ended for good, or cannot begin."""
+    """Whether nothing of the pod but sidecars will run any more: the others have ended for good, or cannot begin."""
     if state.open or state.restarting:
         return False
     return init_has_failed(pod, state) or all(_is_final(pod, each, state) for each in pod.containers)
@@ -183,7 +189,9 @@ def init_has_failed(pod: Pod, state: PodState) -> bool:
     if initialized(pod, state):
         return False
     regular = (each for each in pod.init_containers if not is_sidecar(each))
-    return any(_is_final(pod, each, state) and not _has_succeeded(state.container(each.name), state) for each in regular)
+    return any(
+        _is_final(pod, each, state) and not _has_succeeded(state.container(each.name), state) for each in regular
+    )
 
 
 def _is_final(pod: Pod, container: Container, state: PodState) -> bool:

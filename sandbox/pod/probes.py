@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from sandbox.pod.probing import ProbeKind, Standing, Verdict
 __all__ = ["Heard", "ProbeKind", "Probes"]
 
 ATTEMPTS = 3  # at what could not be asked, before it counts as nothing
+SLACK = 0.1  # seconds: those that are due in the same tenth are asked together, as to wake up costs more than to ask
 MAX_MESSAGE = 1024  # characters of what is told of an answer
 
 
@@ -106,8 +108,9 @@ class Probes:
     async def _until(self, due: float | None) -> None:
         """Wait until then, or until things are others."""
         changed = self._changed
+        at = None if due is None else math.ceil(due / SLACK) * SLACK
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(due):
+            async with asyncio.timeout_at(at):
                 await changed.wait()
 
     async def _ask(self, kind: ProbeKind, probe: Probe) -> Answer | None:

@@ -33,7 +33,10 @@ def status(
     failed = state.failure if shown is Phase.FAILED else None
 
     def statuses(asked: Iterable[Container]) -> tuple[ContainerStatus, ...]:
-        return tuple(_container(pod, record, state, each, now, max_back_off) for each in asked)
+        return tuple(_container(pod, record, state, each, back_off(each.name)) for each in asked)
+
+    def back_off(name: str) -> float | None:
+        return lifecycle.waits(pod, state, name, now, max_back_off)
 
     return PodStatus(
         pod=pod,
@@ -64,11 +67,9 @@ def _unschedulable(state: PodState) -> str:
 
 
 def _container(
-    pod: Pod, record: PodRecord, state: PodState, asked: Container, now: datetime, max_back_off: float
+    pod: Pod, record: PodRecord, state: PodState, asked: Container, back_off: float | None
 ) -> ContainerStatus:
     known = state.container(asked.name)
-    # What is to end is not started again, so it is in no back-off either.
-    back_off = lifecycle.waits(pod, state, asked.name, now, max_back_off)
     shown, last = _state(record, known, back_off, INITIALIZING if pod.init_containers else CREATING)
     runs = isinstance(shown, Running)
     return ContainerStatus(

@@ -170,6 +170,12 @@ class Worker:
                 self._restart_all(action)
             case lifecycle.Renew():
                 self._renew()
+            case _:
+                await self._end(action)
+
+    async def _end(self, action: object) -> None:
+        """A step of sandbox.pod.termination."""
+        match action:
             case termination.Stop(names, deadline, hooks):
                 self._instances.stop(self._running(names), deadline, hooks=hooks)
             case termination.Signal(name, kill_at):
