@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import manifest
+from sandbox.claim import PersistentVolumeClaim
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
-from sandbox.model import PersistentVolumeClaim, Pod
+from sandbox.model import Pod
 from sandbox.pod import config, hostports, planning, termination
 from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
