@@ -43,12 +43,12 @@ class Notebook:
         self.become(state)
 
     def note_soon(self, state: PodState) -> None:
-        """As `note`, for what podmon tells a next engine, too: it is told first, and goes to disk with what is noted
-        next, or else once the loop comes to it."""
-        self.become(state)
+        """As `note`, for what podmon tells a next engine, too: it goes to disk with what is noted next, or else once
+        the loop comes to it, which is before anybody who waits for a change is told."""
         if not self._due:
             self._due = True
             asyncio.get_running_loop().call_soon(self._save_due)
+        self.become(state)
 
     def _save_due(self) -> None:
         if self._due:
