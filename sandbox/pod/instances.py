@@ -193,7 +193,7 @@ class Instances:
             known = _hooked(known, asked)
         state = self._with_lack(self._book.state.with_container(known), made.name)
         state = state.with_event(now(), "Created", f"Created container: {made.name}", container=made.name)
-        self._book.note(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
+        self._book.note_soon(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
         self._tasks.start(self._watch(box, made))
 
     def _with_lack(self, state: PodState, name: str) -> PodState:
