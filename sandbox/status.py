@@ -142,6 +142,11 @@ class PodStatus:
     unschedulable: str = ""  # what the pod waits for before anything of it is made; empty where it does not
 
     @property
+    def all_containers(self) -> tuple[ContainerStatus, ...]:
+        """Init containers first; no two have the same name."""
+        return (*self.init_containers, *self.containers)
+
+    @property
     def over(self) -> bool:
         """Whether nothing of it will run any more."""
         return self.phase in (Phase.SUCCEEDED, Phase.FAILED)

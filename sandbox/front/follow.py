@@ -161,7 +161,7 @@ class Follower:
         status = self._status()
         if status is None or is_over(status):
             return False
-        known = next(each for each in status.containers if each.name == self._container)
+        known = next(each for each in status.all_containers if each.name == self._container)
         return isinstance(known.state, Waiting) and known.restart_count == instance and known.state.reason == CREATING
 
     def _status(self) -> PodStatus | None:
@@ -171,5 +171,5 @@ class Follower:
         status = self._status()
         if status is None:
             return False
-        known = next(each for each in status.containers if each.name == self._container)
+        known = next(each for each in status.all_containers if each.name == self._container)
         return bool(known.container_id) and known.restart_count >= instance
