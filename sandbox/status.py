@@ -163,6 +163,22 @@ class PodStatus:
         return not self.over and self.initialized and all(each.ready for each in (*self.containers, *sidecars))
 
 
+class ChangeType(StrEnum):
+    """What has happened to a pod that is watched."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True)
+class PodChange:
+    """A pod that came, changed or went; of one that went, `status` is the last that was known of it."""
+
+    type: ChangeType
+    status: PodStatus
+
+
 class ClaimPhase(StrEnum):
     """Whether a claim's volume is there."""
 

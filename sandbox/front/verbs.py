@@ -182,6 +182,8 @@ VERBS: tuple[Verb, ...] = (
             *_SELECTING,
             argument("-o", "--output", metavar="FORMAT", help="wide, json, yaml, name or jsonpath=TEMPLATE"),
             switch("--no-headers", help="no heading above the table"),
+            switch("-w", "--watch", help="then go on with each change, and with pods to come"),
+            switch("--output-watch-events", help="with -w, say of each what happened: ADDED, MODIFIED, DELETED"),
         ),
     ),
     Verb("describe", "tell all about pods, with what happened to them", _describe, _SELECTING),
