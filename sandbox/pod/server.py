@@ -93,7 +93,13 @@ class Server:
             answering = asyncio.create_task(self._answer(line, writer))
             # A client asks one thing at a time: what comes meanwhile is its end.
             end = asyncio.create_task(reader.read(1))
-            await asyncio.wait((answering, end), return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await asyncio.wait((answering, end), return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:  # the engine ends, and a watch would go on
+                answering.cancel()
+                end.cancel()
+                await asyncio.gather(answering, end, return_exceptions=True)
+                raise
             if not answering.done():
                 answering.cancel()
                 await asyncio.gather(answering, end, return_exceptions=True)  # that may have been an error, too
