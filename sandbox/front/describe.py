@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 from email.utils import format_datetime
 from urllib.parse import quote
 
-from sandbox.front.table import NONE, aligned, human_duration, printable
+from sandbox.front.table import NONE, aligned, human_duration, printable, when
 from sandbox.front.v1 import V1, to_v1
 from sandbox.status import PodStatus
 
@@ -290,17 +290,7 @@ def _events(events: Sequence[V1], now: datetime) -> Iterator[str]:
         source = event.get("source", {}).get("component") or event.get("reportingComponent", "")
         field = event.get("involvedObject", {}).get("fieldPath")
         message = (f"{field}: " if field else "") + str(event["message"]).strip()
-        yield f"  {event['type']}\t{event['reason']}\t{_when(event, now)}\t{source}\t{message}"
-
-
-def _when(event: V1, now: datetime) -> str:
-    first, last = (_since(event.get(field), now) for field in ("firstTimestamp", "lastTimestamp"))
-    count = event.get("count") or 1
-    return f"{last} (x{count} over {first})" if count > 1 else first
-
-
-def _since(time: str | None, now: datetime) -> str:
-    return human_duration(now - datetime.fromisoformat(time)) if time else "<unknown>"
+        yield f"  {event['type']}\t{event['reason']}\t{when(event, now)}\t{source}\t{message}"
 
 
 def _time(time: str | None, zone: tzinfo | None) -> str:

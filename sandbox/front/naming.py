@@ -87,7 +87,12 @@ class Wanted:
     @property
     def count(self) -> int:
         """How many names there are."""
-        return len(self._names)
+        return len(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each name once."""
+        return tuple(dict.fromkeys(self._names))
 
     def selects(self, status: PodStatus) -> bool:
         """Whether it is one of those that are asked for."""

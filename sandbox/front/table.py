@@ -247,3 +247,14 @@ def human_duration(elapsed: timedelta) -> str:
     unit, minor = next((unit, minor) for limit, unit, minor in _FIGURES if seconds < limit)
     rest = seconds % unit // minor if minor else 0
     return f"{seconds // unit}{_LETTERS[unit]}" + (f"{rest}{_LETTERS[minor]}" if minor and rest else "")
+
+
+def when(event: V1, now: datetime) -> str:
+    """How long ago a `v1` Event was: 5s, or 10s (x4 over 5m)."""
+    first, last = (_since(event.get(field), now) for field in ("firstTimestamp", "lastTimestamp"))
+    count = event.get("count") or 1
+    return f"{last} (x{count} over {first})" if count > 1 else first
+
+
+def _since(time: str | None, now: datetime) -> str:
+    return human_duration(now - datetime.fromisoformat(time)) if time else "<unknown>"

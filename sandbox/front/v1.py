@@ -322,6 +322,12 @@ def _event(status: PodStatus, event: Event) -> V1:
     return {
         "apiVersion": "v1",
         "kind": "Event",
+        "metadata": {
+            # As kubelet names them: by the pod and the nanosecond.
+            "name": f"{status.pod.name}.{round(event.first.timestamp() * 10**6) * 1000:x}",
+            "namespace": status.pod.namespace,
+            "creationTimestamp": rfc3339(event.first),
+        },
         "involvedObject": {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -337,4 +343,6 @@ def _event(status: PodStatus, event: Event) -> V1:
         "lastTimestamp": rfc3339(event.last),
         "count": event.count,
         "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": "",
     }

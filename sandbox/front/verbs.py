@@ -88,6 +88,22 @@ def _delete(options: Options) -> int:
         return delete(client, request)
 
 
+def _events(options: Options) -> int:
+    from sandbox.front.events import Request, events
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return events(client, request)
+
+
+def _wait(options: Options) -> int:
+    from sandbox.front.wait import Request, wait
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return wait(client, request)
+
+
 def _volume(options: Options) -> int:
     from sandbox.front.volume import Request, volume
 
@@ -188,6 +204,22 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb("describe", "tell all about pods, with what happened to them", _describe, _SELECTING),
     Verb(
+        "events",
+        "show what happened to pods",
+        _events,
+        (
+            _NAMESPACE,
+            _ALL_NAMESPACES,
+            argument("--for", dest="about", metavar="POD", help="what happened to this one: pod/web"),
+            argument(
+                "--types", action="append", default=[], metavar="TYPES", help="only these: Warning, Normal [both]"
+            ),
+            argument("-o", "--output", metavar="FORMAT", help="json, yaml, name or jsonpath=TEMPLATE"),
+            switch("--no-headers", help="no heading above the table"),
+            switch("-w", "--watch", help="then go on with those to come"),
+        ),
+    ),
+    Verb(
         "logs",
         "print what the containers of a pod wrote",
         _logs,
@@ -247,6 +279,29 @@ VERBS: tuple[Verb, ...] = (
                 help="how long to wait, as 90s or 1h30m [0: for ever]",
             ),
             switch("--ignore-not-found", help="a pod that is not there is no error"),
+        ),
+    ),
+    Verb(
+        "wait",
+        "wait until something is true of pods",
+        _wait,
+        (
+            *_SELECTING,
+            argument(
+                "--for",
+                dest="condition",
+                default="",
+                metavar="WHAT",
+                help="condition=Ready, condition=Ready=false, jsonpath='{.status.phase}'=Running, create or delete",
+            ),
+            switch("--all", help="all pods of the namespace that are there"),
+            argument(
+                "--timeout",
+                type=checked(times.duration),
+                default=timedelta(seconds=30),
+                metavar="DURATION",
+                help="how long to wait, for all together [30s]; 0 looks once, less than that waits for a week",
+            ),
         ),
     ),
     Verb(
