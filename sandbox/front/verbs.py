@@ -41,11 +41,15 @@ def _run(options: Options) -> int:
 
 
 def _get(options: Options) -> int:
-    from sandbox.front.get import Request, get
+    from sandbox.front import get, get_endpoints
 
-    request = filled(Request, options)
+    if get_endpoints.is_meant(options.words):
+        about_endpoints = filled(get_endpoints.Request, options)
+        with connect(options) as client:
+            return get_endpoints.get_endpoints(client, about_endpoints)
+    request = filled(get.Request, options)
     with connect(options) as client:
-        return get(client, request)
+        return get.get(client, request)
 
 
 def _describe(options: Options) -> int:
@@ -192,7 +196,7 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb(
         "get",
-        "show pods in a table, or as objects",
+        "show pods, or their endpoints, in a table or as objects",
         _get,
         (
             *_SELECTING,
