@@ -170,7 +170,7 @@ def test_what_is_noted_and_changes_nothing_to_be_seen_is_no_news() -> None:
         await anext(news)
         worker = fake.workers[UID]
         await turns()
-        worker.become(replace(UP, kill_at=NOON))
+        worker.become(replace(UP, sandboxes=7))
         await turns()
         worker.become(leaving(UP))
         (heard,) = await told(news, 1)
