@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from sandbox.front import endpoints
+from sandbox.front import endpoints, get
 from sandbox.front.client import Client
 from sandbox.front.errors import Usage, say
 from sandbox.front.naming import Wanted
@@ -18,35 +17,18 @@ from sandbox.status import ChangeType, PodChange
 KINDS = ("endpoints", "endpoint", "ep", "endpointslices", "endpointslice")
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(get.Request):
     """The command line of `get endpoints`; pods are chosen by their labels alone."""
-
-    words: Sequence[str]
-    namespace: str = "default"
-    all_namespaces: bool = False
-    selector: str | None = None
-    output: str | None = None
-    no_headers: bool = False
-    watch: bool = False
-    output_watch_events: bool = False
 
     def __post_init__(self) -> None:
         """Raises Usage."""
         if len(self.words) > 1:
             raise Usage("endpoints have no names of their own", hint="seedpod get endpoints -l app=web")
-        if self.output_watch_events and not self.watch:
-            raise Usage("--output-watch-events option can only be used with --watch")
-        self.wanted.check()
-        printer(self.output)
+        super().__post_init__()
 
     @property
     def wanted(self) -> Wanted:
         return Wanted((), self.namespace, self.all_namespaces, self.selector)
-
-    @property
-    def wide(self) -> bool:
-        return self.output == "wide"
 
     def row(self, endpoint: V1) -> list[str]:
         return endpoints.row(endpoint, wide=self.wide, all_namespaces=self.all_namespaces)

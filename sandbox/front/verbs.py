@@ -199,7 +199,13 @@ VERBS: tuple[Verb, ...] = (
         "show pods, or their endpoints, in a table or as objects",
         _get,
         (
-            *_SELECTING,
+            argument(
+                "words",
+                nargs="*",
+                metavar="NAME",
+                help='a pod; "pod" may stand before names, as in pod web, pod/web; or "endpoints" instead of any',
+            ),
+            *_SELECTING[1:],
             argument("-o", "--output", metavar="FORMAT", help="wide, json, yaml, name or jsonpath=TEMPLATE"),
             switch("--no-headers", help="no heading above the table"),
             switch("-w", "--watch", help="then go on with each change, and with pods to come"),
