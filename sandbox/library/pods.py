@@ -334,7 +334,8 @@ def _warn(finding: Finding) -> None:
 def _why_not(status: PodStatus) -> str | None:
     """What keeps a pod from being ready, for a hint."""
     said = []
-    for each in status.containers:
+    unfinished = (each for each in status.init_containers if not each.ready)
+    for each in (*unfinished, *status.containers):
         match each.state:
             case Waiting(reason, message):
                 said.append(f"{each.name}: {reason} {message}".rstrip())

@@ -70,6 +70,7 @@ class Engine:
         self._names: dict[tuple[str, str], Worker] = {}  # a forced deletion frees a name while the pod still ends
         self._lives: dict[str, asyncio.Task[None]] = {}  # by UID; without those whose worker has failed
         self.fewer = asyncio.Event()  # set when the next pod is removed, and then replaced
+        self.more = asyncio.Event()  # set when the next one is there, and then replaced
 
     # ---- its own life ----
 
@@ -107,6 +108,8 @@ class Engine:
         self._workers[worker.record.uid] = worker
         if not (worker.state.deletion and worker.state.deletion.forced):
             self._names[worker.record.namespace, worker.record.name] = worker
+        self.more.set()
+        self.more = asyncio.Event()
         life = asyncio.create_task(self._live(worker, adoption))
         self._lives[worker.record.uid] = life
         life.add_done_callback(lambda life: self._ended(worker.record.uid, life))
@@ -247,7 +250,11 @@ class Engine:
 
     def statuses(self) -> list[PodStatus]:
         """All pods that have a name, by namespace and name."""
-        return [worker.status() for _, worker in sorted(self._names.items(), key=lambda item: item[0])]
+        return [worker.status() for worker in self.named()]
+
+    def named(self) -> list[Worker]:
+        """Those that have a name, by namespace and name."""
+        return [worker for _, worker in sorted(self._names.items(), key=lambda item: item[0])]
 
     def delete(
         self, uid: str, *, grace: int | None, force: bool = False, hold: bool = False, at_once: bool = False

@@ -107,6 +107,28 @@ def watch(uids: Sequence[str], until: str = "") -> Request[tuple[Status, ...]]:
     return Request("watch", {"uids": list(uids), **waits}, lambda answer: codec.decode(tuple[Status, ...], answer))
 
 
+@dataclass(frozen=True)
+class PodNow:
+    """A pod as it is now; None: it is gone, or its name is free."""
+
+    uid: str
+    status: Status
+
+
+@dataclass(frozen=True)
+class PodNews:
+    """What has happened to pods, in this order; `whole`: all of them that there are."""
+
+    whole: bool
+    pods: tuple[PodNow, ...]
+
+
+def watch_pods(namespace: str | None = None, name: str | None = None) -> Request[PodNews]:
+    """The pods of a namespace or of all, of that name or any: now, with each change, and those that come."""
+    wanted = {"namespace": namespace, "name": name}
+    return Request("watch_pods", wanted, lambda answer: codec.decode(PodNews, answer))
+
+
 # ---- what a client may wait for ----
 
 

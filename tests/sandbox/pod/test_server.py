@@ -36,14 +36,14 @@ class FakeWorker:
         self.record = a_record(uid)
         self.removed = False
         self.changed = asyncio.Event()
-        self._state = state
+        self.state = state
 
     def status(self) -> PodStatus:
-        return report.status(a_pod(), self.record, self._state, NOON)
+        return report.status(a_pod(), self.record, self.state, NOON)
 
     def become(self, state: PodState | None) -> None:
         self.removed = state is None
-        self._state = state or self._state
+        self.state = state or self.state
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -57,6 +57,7 @@ class FakeEngine:
     raises: Exception | None = None
     config: Config = field(default_factory=lambda: Config("here"))
     fewer: asyncio.Event = field(default_factory=asyncio.Event)
+    more: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)  # its deletions are
     asked: asyncio.Event = field(default_factory=asyncio.Event)  # whether they are
     given_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -94,6 +95,9 @@ class FakeEngine:
         self._note("pods")
         return [worker.status() for worker in self.workers.values()]
 
+    def named(self) -> list[FakeWorker]:
+        return list(self.workers.values())
+
     def worker(self, uid: str) -> FakeWorker | None:
         return self.workers.get(uid)
 
@@ -104,6 +108,12 @@ class FakeEngine:
         except asyncio.CancelledError:
             self.given_up.set()
             raise
+
+    def add(self, worker: FakeWorker) -> FakeWorker:
+        self.workers[worker.record.uid] = worker
+        self.more.set()
+        self.more = asyncio.Event()
+        return worker
 
     def empty(self) -> None:
         self.workers.clear()
