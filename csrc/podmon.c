@@ -73,6 +73,7 @@ struct task {
 	bool carried;		/* some of its streams are ours to carry, pipe or terminal */
 	bool stdin_open;	/* clients may write to its stdin, or might before it was closed */
 	bool stdin_once, terminal, vital;
+	bool quiet;		/* its owner is told its end and nothing else */
 	bool over;		/* it has ended, as `end` says */
 	bool end_asked;		/* the disk has been asked to take `ending` */
 	bool settled;		/* nothing is to be written any more but what others write to its output */
@@ -205,7 +206,8 @@ static void come_to(struct task *task, uint32_t stage)
 
 	task->come |= stage;
 	if (task->owner) {
-		tell_stage(task->owner, task, stage);
+		if (!task->quiet)
+			tell_stage(task->owner, task, stage);
 		return;
 	}
 	for (; connection; connection = connection->next)
@@ -551,6 +553,8 @@ static void on_joined(struct task *task, const struct report *report, int pidfd)
 	task->pidfd = pidfd;
 	open_gate(task, GATE_JOINED);
 	come_to(task, SPAWNED);
+	if (task->quiet)	/* that it runs is nobody's news: its end comes with SIGCHLD */
+		unwatch(&task->source);
 	if (syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) && errno == ESRCH) {
 		task->pid = 0;
 		task->lost = true;
@@ -1027,6 +1031,7 @@ static void on_spawn(const struct request *request)
 		return;
 	}
 	task = new_task(owner, request->message.id);
+	task->quiet = request->message.quiet;
 	err = spec->clone_flags & ~CHILD_NAMESPACES ? -EINVAL : spawn(request, spec, task, &call);
 	if (err)
 		end_task(task, (struct sp_message){

@@ -56,7 +56,7 @@
  */
 
 #define SP_MAGIC 0x73706f64
-#define SP_PROTOCOL 6
+#define SP_PROTOCOL 7
 #define SP_PROTOCOL_OLDEST 5	/* that an engine speaks still */
 #define SP_MESSAGE_OLDEST 104	/* bytes of its struct sp_message */
 #define SP_MAX_FDS 240
@@ -212,7 +212,7 @@ enum sp_scope {
 
 enum sp_message_type {
 	SP_SETUP = 1,		/* engine to podmon: fds are the spec, then the spec's own */
-	SP_SPAWN,		/* likewise; id names the child from now on */
+	SP_SPAWN,		/* likewise; id names the child from now on; quiet */
 	SP_OPEN_GATE,		/* id, gate */
 	SP_SUBSCRIBE,
 	SP_FORGET,		/* id of a child of the pod that has ended */
@@ -268,6 +268,8 @@ struct sp_message {
 		uint64_t lost_bytes;
 	};
 	uint64_t max_rss_kib;
+	uint32_t quiet;		/* SPAWN, of a connection's child: nothing is told of it but its end */
+	uint32_t reserved;
 };
 
 /* What the extension is asked to clone: one podmon. */

@@ -19,7 +19,7 @@ void life_begin(int loop, int self, int children, int control)
 	loop_fd = loop;
 	self_fd = self;
 	records_fd = -1;
-	set_up = false;
+	set_up = doomed = false;
 	set_stall(10000);
 	/* The one before may have been stopped in the middle of a job.  There is no thread: the loop does them. */
 	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;

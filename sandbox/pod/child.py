@@ -55,6 +55,7 @@ class Child:
         self.exit: ExitStatus | None = None
         self.started: datetime | None = None  # when its program began to run
         self.log = LogState()
+        self._kept: list[int] = []
         self._changed = asyncio.Event()
 
     async def until(self, stage: Stage) -> None:
@@ -103,7 +104,7 @@ class Child:
 
     def spawned(self, pidfd: int | None) -> None:
         """It is there; `pidfd` is None where this process had no fd left to take it."""
-        self.close()
+        self._close_pidfd()
         self.pidfd = pidfd
         self.advance(Stage.SPAWNED)
 
@@ -123,8 +124,18 @@ class Child:
         self.close()  # or every container that ever ran would cost the engine an fd
         self.advance(Stage.ENDED)
 
+    def keep(self, fd: int) -> int:
+        """Close it with the pidfd; the fd itself."""
+        self._kept.append(fd)
+        return fd
+
     def close(self) -> None:
-        """Close the pidfd; the child can be asked nothing more."""
+        """Close the pidfd and what is kept with it; the child can be asked nothing more."""
+        self._close_pidfd()
+        while self._kept:
+            os.close(self._kept.pop())
+
+    def _close_pidfd(self) -> None:
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None

@@ -30,6 +30,8 @@ __all__ = ["POD_NAMESPACES", "Child", "Podmon", "Stage", "readable", "writable"]
 POD_NAMESPACES = native.CLONE_NEWNET | native.CLONE_NEWIPC | native.CLONE_NEWUTS | native.CLONE_NEWPID
 
 
+QUIET = 7  # the protocol since which podmon may be told to tell nothing of a child but its end
+
 _GATES = {native.GATE["PREPARE"]: Stage.PREPARED, native.GATE["START"]: Stage.CREATED}
 
 
@@ -136,6 +138,20 @@ class Podmon:
         child = self._new_own(listed)
         await self._send_spec("SPAWN", child, ops.encode(listed, protocol=self.protocol, **options))
         return child
+
+    async def execute_kept(self, memfd: int, fds: Sequence[int], listed: Sequence[Op]) -> Child:
+        """As `execute`, of a spec that is in a sealed `memfd` already; `fds` are the spec's own.
+
+        Nothing is heard of the child but its end, unless podmon is too old for that.
+        """
+        child = self._new_own(listed)
+        quiet = {"quiet": 1} if self.protocol >= QUIET else {}
+        await self._send("SPAWN", child, fds=(memfd, *fds), **quiet)
+        return child
+
+    def kill(self, child: Child) -> None:
+        """SIGKILL a child whose pidfd this process need not have.  One that has ended is no error."""
+        self._ask_signal(child, signal.SIGKILL)
 
     async def open_gate(self, child: Child, gate: str) -> None:
         """Let the child pass the gate "PREPARE" or "START", now or when it comes to it."""

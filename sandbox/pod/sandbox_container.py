@@ -32,7 +32,7 @@ class SandboxContainer:
         self.scope = scope
         self._directory = directory
         self.child = child
-        self._podmon = podmon
+        self.podmon = podmon
 
     @property
     def number(self) -> int:
@@ -79,7 +79,7 @@ class SandboxContainer:
 
     async def forget(self) -> None:
         """Have podmon drop what it keeps of it; it has ended."""
-        await self._podmon.forget(self.child)
+        await self.podmon.forget(self.child)
 
     async def start(self) -> None:
         """Run the program.  Raises SpawnError where the kernel will not (a missing command, …).
@@ -90,7 +90,7 @@ class SandboxContainer:
             raise WrongState(
                 f"container {self.name} is {self.stage.name.lower()}", current=self.stage.name.lower(), wanted="created"
             )
-        await self._podmon.open_gate(self.child, "START")
+        await self.podmon.open_gate(self.child, "START")
         await self.child.until(Stage.RUNNING)
 
     async def wait(self) -> ExitStatus:
@@ -107,7 +107,7 @@ class SandboxContainer:
     async def run(self, spec: ExecSpec, *, stdin: bytes | None = None, timeout: float | None = None) -> Completed:
         """Run a further program in it, with its privileges, to its end: see sandbox.pod.programs."""
         privileges = self.setting.privileges
-        return await programs.run(self._podmon, self.child, spec, privileges, stdin=stdin, timeout=timeout)
+        return await programs.run(self.podmon, self.child, spec, privileges, stdin=stdin, timeout=timeout)
 
     def signal(self, number: int) -> None:
         """Send a signal to the first process; one that has ended is no error."""
@@ -117,6 +117,17 @@ class SandboxContainer:
         """SIGKILL every process of the container, in whatever pid namespace.  Idempotent."""
         with contextlib.suppress(NoSuchCgroup):
             self.scope.kill()
+
+    def thaw(self) -> bool:
+        """Let its processes go on where somebody has frozen it or its pod; whether that was so.  Raises CgroupError."""
+        try:
+            frozen = self.scope.events().frozen
+            if frozen:
+                for cgroup in (Cgroup(self.scope.path.parent), self.scope):
+                    cgroup.thaw()
+        except NoSuchCgroup:
+            return False
+        return frozen
 
     def kill_rest(self) -> None:
         """SIGKILL what the first process left behind when it ended.  Idempotent.
