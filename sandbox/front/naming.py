@@ -85,6 +85,20 @@ class Wanted:
         return self._names[0] if len(self._names) == 1 else None
 
     @property
+    def count(self) -> int:
+        """How many names there are."""
+        return len(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each name once."""
+        return tuple(dict.fromkeys(self._names))
+
+    def selects(self, status: PodStatus) -> bool:
+        """Whether it is one of those that are asked for."""
+        return status in self.of([status]).pods
+
+    @property
     def _names(self) -> tuple[str, ...]:
         return names(self.words)
 

@@ -11,8 +11,8 @@ from sandbox.errors import ManifestError, NotFound, SandboxError, quoted
 from sandbox.front import encode
 from sandbox.front.client import Client
 from sandbox.front.errors import Usage, say
-from sandbox.front.get import printer
 from sandbox.front.naming import report
+from sandbox.front.printers import printer
 from sandbox.front.table import human_duration, nothing_found, set_out
 from sandbox.front.v1 import V1, pod_list
 from sandbox.front.v1_claim import claim_to_v1

@@ -152,4 +152,5 @@ def container_spec(
         privileges=confinement.privileges(container, user, held=supplies.policy.held, system_calls=system_calls),
         privileged=container.security_context.privileged,
         read_only_rootfs=container.security_context.read_only_root_filesystem,
+        message_path=volumes.inside(container.termination_message_path),
     )

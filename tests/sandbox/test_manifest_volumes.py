@@ -52,6 +52,7 @@ def refusals(document: dict[str, Any], kind: type[Pod] | type[PersistentVolumeCl
         ({"emptyDir": {}}, EmptyDir()),
         ({"emptyDir": {"medium": "", "sizeLimit": 0}}, EmptyDir(size_limit=parse("0"))),
         ({"emptyDir": {"medium": "Memory"}}, EmptyDir(Medium.MEMORY)),
+        ({"emptyDir": {"sizeLimit": "64Mi"}}, EmptyDir(Medium.DISK, parse("64Mi"))),
         ({"emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}, EmptyDir(Medium.MEMORY, parse("64Mi"))),
         ({"emptyDir": {"medium": "Memory", "sizeLimit": 1048576}}, EmptyDir(Medium.MEMORY, parse("1Mi"))),
         ({"emptyDir": {"medium": "Memory", "sizeLimit": 1e6}}, EmptyDir(Medium.MEMORY, parse("1M"))),
@@ -71,8 +72,8 @@ def test_a_volume_is_read(source: dict[str, Any], value: VolumeSource) -> None:
     ("source", "refusal"),
     [
         (
-            {"emptyDir": {"sizeLimit": "1Gi"}},
-            ".emptyDir.sizeLimit: Forbidden: a limit on disk cannot be enforced yet; with medium: Memory it can",
+            {"emptyDir": {"sizeLimit": "-1Gi"}},
+            ".emptyDir.sizeLimit: Forbidden: SizeLimit field must be a valid resource quantity",
         ),
         (
             {"emptyDir": {"medium": "Memory", "sizeLimit": "-1"}},
