@@ -11,18 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import manifest
+from sandbox.claim import AccessMode, PersistentVolumeClaim
 from sandbox.errors import ManifestError
 from sandbox.manifest import claim as claim_tables
 from sandbox.manifest import volumes as tables
 from sandbox.manifest.fields import Record
 from sandbox.model import (
-    AccessMode,
     ClaimVolume,
     EmptyDir,
     HostPath,
     HostPathType,
     Medium,
-    PersistentVolumeClaim,
     Pod,
     VolumeSource,
 )
