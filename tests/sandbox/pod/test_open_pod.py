@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from sandbox.pod.state import Deletion, PodState, new_state
 from sandbox.pod.termination import Decision, Remove, Stop, TearDown
 from sandbox.pod.worker import Worker
 from sandbox.status import Phase
+from tests.sandbox.pod import scenes
+from tests.sandbox.pod.scenes import Scene, removed, until
 from tests.sandbox.pod.values import NOON, UID, a_pod, a_state, after, ended, running, waiting
 
 EMPTY = {
@@ -105,32 +107,10 @@ def test_everything_else_is_as_strict() -> None:
 
 # ---- in an engine ----
 
-Scene = Callable[[Engine], Awaitable[None]]
-
 
 @pytest.fixture
 def play(root: Path, no_leaks: None) -> Callable[[Scene], None]:
-    """Plays a scene with an engine, the next one adopting what the one before left."""
-
-    def play(scene: Scene) -> None:
-        async def stage() -> None:
-            warnings: list[str] = []
-            engine = Engine(root, warnings.append)
-            await engine.start()
-            try:
-                await scene(engine)
-            finally:
-                await engine.close()
-            assert warnings == []
-
-        asyncio.run(asyncio.wait_for(stage(), 60))
-
-    return play
-
-
-async def until(worker: Worker, holds: Callable[[PodState], Any]) -> None:
-    while not holds(worker.state):
-        await worker.changed.wait()
+    return partial(scenes.play, root)
 
 
 def all_ended(state: PodState) -> bool:
@@ -145,12 +125,6 @@ async def opened(engine: Engine) -> Worker:
     return worker
 
 
-async def removed(engine: Engine) -> None:
-    engine.delete(UID, grace=0, at_once=True)
-    while engine.count:
-        await engine.fewer.wait()
-
-
 @pytest.mark.root
 def test_containers_are_added_one_after_the_other_in_one_sandbox(play: Callable[[Scene], None]) -> None:
     async def scene(engine: Engine) -> None:
@@ -160,7 +134,7 @@ def test_containers_are_added_one_after_the_other_in_one_sandbox(play: Callable[
             await until(worker, all_ended)
         assert [each.ended.exit_code for each in worker.state.containers if each.ended] == [0, 3]
         assert worker.state.sandboxes == 1 and worker.state.sandbox
-        await removed(engine)
+        await removed(engine, UID)
 
     play(scene)
 
@@ -174,7 +148,7 @@ def test_to_ask_twice_adds_one_and_a_name_is_taken_once(play: Callable[[Scene], 
         with pytest.raises(AlreadyExists, match='container "a" already exists'):
             engine.add(UID, "another wish", a_container("a"))
         assert [each.name for each in worker.pod.containers] == ["a"]
-        await removed(engine)
+        await removed(engine, UID)
 
     play(scene)
 
@@ -199,7 +173,7 @@ def test_what_is_refused_or_cannot_be_written_leaves_the_pod_as_it_was(
             with pytest.raises(OSError, match="No space"):
                 engine.add(UID, "3", a_container("a"))
         assert (worker.record, worker.state, sorted(engine.store.root.rglob("*"))) == before
-        await removed(engine)
+        await removed(engine, UID)
 
     play(scene)
 
@@ -212,12 +186,12 @@ def test_only_an_open_pod_that_is_not_to_end_takes_more(play: Callable[[Scene], 
         engine.create([Wanted(UID, with_container(EMPTY, a_container("a")))])
         with pytest.raises(WrongState, match="made from a manifest: it takes no more containers"):
             engine.add(UID, "1", a_container("b"))
-        await removed(engine)
+        await removed(engine, UID)
         await opened(engine)
         engine.delete(UID, grace=None)
         with pytest.raises(WrongState, match="being deleted"):
             engine.add(UID, "1", a_container("a"))
-        await removed(engine)
+        await removed(engine, UID)
 
     play(scene)
 
@@ -239,7 +213,7 @@ def test_the_next_engine_goes_on_with_it(play: Callable[[Scene], None], root: Pa
         engine.add(UID, "2", a_container("b"))  # asked once more, as its client heard no answer
         engine.add(UID, "3", a_container("c"))
         await until(worker, all_ended)
-        await removed(engine)
+        await removed(engine, UID)
 
     play(first)
     file = root / "pods" / UID / "pod.json"
