@@ -128,6 +128,8 @@ class Podmon:
 
     async def spawn(self, listed: Sequence[Op], **options: Any) -> Child:
         """Start a child of the pod; `options` are those of ops.encode.  It comes to its first gate by itself."""
+        if self._gone:  # a child that is made known now would never end
+            raise wire.podmon_ended()
         child = Child(self.next_number, native.SCOPE["OF_POD"], self._ask_signal, listed)
         self._know(child)
         await self._send_spec("SPAWN", child, ops.encode(listed, protocol=self.protocol, **options))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from sandbox.errors import KernelError
 from sandbox.linux import native
 from sandbox.pod import threads
 
+_ONE = (1).to_bytes(8, sys.byteorder)  # eventfd(2)
 _LINGER = 1.0  # seconds in which a thread that was told to stop does, unless it sticks in somebody's blocking fd
 
 
@@ -66,7 +68,7 @@ class Relay:
 
     def stop(self) -> None:
         """What is in the container's pipes by now is still moved, and nothing more."""
-        os.eventfd_write(self._stop, 1)
+        os.write(self._stop, _ONE)  # which is made again where a signal comes between, as eventfd_write is not
 
     def wait_for_outputs(self) -> None:
         for flow, thread in zip(self._flows, self._threads, strict=True):

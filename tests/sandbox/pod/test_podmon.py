@@ -1018,6 +1018,20 @@ def test_what_podmon_said_before_it_died_is_heard(
     bounded(run())
 
 
+def test_a_child_asked_of_a_podmon_that_has_ended_is_none(pod_slice: Cgroup, tmp_path: Path, busybox: Path) -> None:
+    async def run() -> None:
+        leaf = pod_slice.create_child("leaf.scope")
+        async with pod(pod_slice, tmp_path) as podmon:
+            before = await start(podmon, leaf, busybox, "exec sleep 600")
+            signal.pidfd_send_signal(podmon.pidfd, signal.SIGKILL)
+            await before.ended()
+            with pytest.raises(WrongState, match="podmon has ended"):
+                await start(podmon, leaf, busybox, "exit 0")
+            assert list(podmon.children.values()) == [before], "one more would never end"
+
+    bounded(run())
+
+
 def test_two_may_close_a_podmon_at_once(pod_slice: Cgroup, tmp_path: Path) -> None:
     async def run() -> None:
         async with pod(pod_slice, tmp_path) as podmon:
