@@ -121,6 +121,8 @@ def test_any_other_status_is_a_failure(data: bytes, name: str) -> None:
 
 
 RPC = "error: health rpc probe failed: rpc error: code = "
+UNREADABLE = f"{RPC}Internal desc = grpc: error unmarshalling message: "
+HTTP = "unexpected HTTP status code received from server: "
 NOT_THERE = "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): "
 
 
@@ -134,17 +136,17 @@ def failed(code: int, text: str) -> Health:
         (failed(5, "unknown%20service"), f"{RPC}NotFound desc = unknown service"),
         (failed(12, "unknown service x"), f"{NOT_THERE}unknown service x"),
         (failed(99, "?"), f"{RPC}Code(99) desc = ?"),
-        (Health(b"", ((":status", "404"),), None), f"{NOT_THERE}unexpected HTTP status code received from server: 404 (Not Found)"),
-        (Health(b"", ((":status", "503"),), None), f"{RPC}Unavailable desc = unexpected HTTP status code received from server: 503 (Service Unavailable)"),
+        (Health(b"", ((":status", "404"),), None), f"{NOT_THERE}{HTTP}404 (Not Found)"),
+        (Health(b"", ((":status", "503"),), None), f"{RPC}Unavailable desc = {HTTP}503 (Service Unavailable)"),
         (Health(trailers=None), f"{RPC}Internal desc = server closed the stream without sending trailers"),
-        (Health(b"\0\0"), f"{RPC}Internal desc = grpc: error unmarshalling message: there is none"),
-        (Health(message(b"\x08")), f"{RPC}Internal desc = grpc: error unmarshalling message: unexpected EOF"),
-        (Health(message(b"\x08" + b"\xff" * 20)), f"{RPC}Internal desc = grpc: error unmarshalling message: a number without an end"),
-        (Health(message(b"\x0f")), f"{RPC}Internal desc = grpc: error unmarshalling message: unknown wire type 7"),
-        (Health(b"\1" + message(b"\x08\x01")[1:]), f"{RPC}Internal desc = grpc: error unmarshalling message: it is compressed"),
-        (Health(message(b"\x08\x01") + b"more"), f"{RPC}Internal desc = grpc: error unmarshalling message: it has another length than it says"),
+        (Health(b"\0\0"), f"{UNREADABLE}there is none"),
+        (Health(message(b"\x08")), f"{UNREADABLE}unexpected EOF"),
+        (Health(message(b"\x08" + b"\xff" * 20)), f"{UNREADABLE}a number without an end"),
+        (Health(message(b"\x0f")), f"{UNREADABLE}unknown wire type 7"),
+        (Health(b"\1" + message(b"\x08\x01")[1:]), f"{UNREADABLE}it is compressed"),
+        (Health(message(b"\x08\x01") + b"more"), f"{UNREADABLE}it has another length than it says"),
     ],
-)  # fmt: skip
+)
 def test_a_call_that_fails_is_told_in_kubelets_words(health: Health, words: str) -> None:
     assert asked(health) == Answer(False, words)
 
