@@ -44,7 +44,7 @@ class ExitCodes:
     """Exit codes: those in `values`, or all others."""
 
     operator: ExitCodesOperator
-    values: tuple[int, ...]
+    values: tuple[int, ...] = ()
 
     def holds(self, code: int) -> bool:
         return (code in self.values) is (self.operator is ExitCodesOperator.IN)

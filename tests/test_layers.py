@@ -18,7 +18,14 @@ LAYERS = (
     ("sandbox.pod",),
     ("sandbox.linux",),
     ("sandbox.manifest", "sandbox.expand"),
-    ("sandbox.model", "sandbox.capabilities", "sandbox.quantity", "sandbox.status", "sandbox.errors"),
+    (
+        "sandbox.model",
+        "sandbox.capabilities",
+        "sandbox.quantity",
+        "sandbox.signals",
+        "sandbox.status",
+        "sandbox.errors",
+    ),
 )
 BESIDE = ("cgroups", "rootfs")  # import nothing of ours
 

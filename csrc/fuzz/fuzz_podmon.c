@@ -77,7 +77,7 @@ static void check(const struct client *client, const struct sp_message *message,
 
 	if (size != sizeof *message)
 		kernel_complain("podmon says what is no message", size);
-	if (type < SP_READY || type > SP_DONE)
+	if (type < SP_READY || type > SP_LOG_STATE)
 		kernel_complain("podmon says something unknown", type);
 	if (fds > (type == SP_READY || type == SP_SPAWNED || type == SP_TERMINAL))
 		kernel_complain("podmon sends an fd too many", type);

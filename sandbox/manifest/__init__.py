@@ -1,9 +1,10 @@
 """Manifests: text or dict in, what Kubernetes calls objects out, or every reason why not.
 
 A manifest is read as Kubernetes reads it, strictly, and accepted whole or refused whole.  The way through: `tree` and
-`scalars` read YAML, `cursor` walks it by the table of each kind: `pod` (with `ports`, `resources`, `security`,
-`volumes` and what is `moot`) and `claim`, both with `metadata`.  Tables are made of the kinds of field in `fields` and
-the `rules` for strings; `wording` has what findings say.  Nothing here touches a file.
+`scalars` read YAML, `cursor` walks it by the table of each kind: `pod` (with `handlers` of probes and hooks, `ports`,
+`resources`, `restarts`, `security`, `volumes` and what is `moot`) and `claim`, both with `metadata`.  Tables are made
+of the kinds of field in `fields` and the `rules` for strings; `wording` has what findings say.  Nothing here touches a
+file.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sandbox.errors import Finding
 from sandbox.manifest import wording
+from sandbox.manifest.scalars import Scalar
 from sandbox.manifest.tree import NOWHERE, Node, Place, Unreadable
 
 MAX_FINDINGS = 1000  # nobody reads more, and a hostile text could ask for any number
@@ -85,6 +86,10 @@ class Cursor:
             return None
         key, node = self.node.value[name]
         return None if node.value is None else Cursor(node, self.report, wording.child(self.path, name), key)
+
+    def absent(self, name: str, value: Scalar) -> Cursor:
+        """The field called `name`, which is not there, as if it were, with this value."""
+        return Cursor(Node(value, self.named, str(value)), self.report, wording.child(self.path, name), self.named)
 
     def items(self) -> Iterator[Cursor]:
         """The items of a list; nothing for another kind of node."""

@@ -1,5 +1,5 @@
-"""The kinds of field a manifest is made of, as small values that read a tree: Text, Whole, Amount, Flag, Choice,
-TextMap, ListOf, Tree, Record.
+"""The kinds of field a manifest is made of, as small values that read a tree: Text, Whole, Between, Amount, Flag,
+Choice, TextMap, ListOf, Tree, Record, and Never, which nothing is.
 
 A manifest's tables (sandbox.manifest.pod) are built from these and say nothing about reading.  What is wrong goes to
 the report, and reading goes on with the next sibling, so that every finding of a manifest is there at once.  Where no
@@ -21,6 +21,7 @@ from sandbox.errors import quoted
 from sandbox.manifest import wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.rules import Rule, storable
+from sandbox.manifest.scalars import Scalar
 from sandbox.manifest.tree import Node
 from sandbox.quantity import Quantity, parse
 
@@ -101,19 +102,24 @@ class Tree(Type[object]):
 
 
 class Whole(Type[int]):
-    """A 64-bit integer, not below `minimum`; 30.0 is one, as Kubernetes reads YAML, 1.5 is not."""
+    """An integer of so many bits, not below `minimum`; 30.0 is one, as Kubernetes reads YAML, 1.5 is not.
+
+    With a `zero` of 0 that number is an absent one.
+    """
 
     called = "an integer"
 
-    def __init__(self, *, minimum: int = -(2**63)) -> None:
+    def __init__(self, *, minimum: int = -(2**63), bits: int = 64, zero: int | None = None) -> None:
         self._minimum = minimum
+        self._bits = bits
+        self.zero = zero
 
     def read(self, at: Cursor) -> int:
         value = at.node.value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.refuse_type(at)
-        if value != value // 1 or value >= 2**63:
-            at.refuse(wording.invalid(at.node.written, "must be a 64-bit integer"))
+        if value != value // 1 or not -(2 ** (self._bits - 1)) <= value < 2 ** (self._bits - 1):
+            at.refuse(wording.invalid(at.node.written, f"must be a {self._bits}-bit integer"))
             raise Refused
         if value < self._minimum:
             at.refuse(wording.invalid(at.node.written, f"must be greater than or equal to {self._minimum}"))
@@ -145,17 +151,23 @@ class Amount(Type[Quantity]):
         return amount
 
 
-class Port(Whole):
-    """The number of a port; 0 is an absent one."""
+class Between(Whole):
+    """An integer from `low` to `high`."""
 
-    zero = 0
+    def __init__(self, low: int, high: int, *, zero: int | None = None) -> None:
+        super().__init__(zero=zero)
+        self._low, self._high = low, high
 
     def read(self, at: Cursor) -> int:
         number = super().read(at)
-        if not 1 <= number <= 65535:
-            at.refuse(wording.invalid(at.node.written, "must be between 1 and 65535, inclusive"))
+        if not self._low <= number <= self._high:
+            reason = f"must be between {self._low} and {self._high}, inclusive"
+            at.refuse(wording.invalid(at.node.written, reason))
             raise Refused
         return number
+
+
+PORT = Between(1, 65535, zero=0)
 
 
 class Flag(Type[bool]):
@@ -187,6 +199,17 @@ class Choice(Type[str]):
             at.refuse(wording.unsupported(value, self._supported, known=value in self._known))
             raise Refused
         return self._supported[self._supported.index(value)]  # the table's own, which may be a member of an enum
+
+
+class Never(Type[None]):
+    """A field of Kubernetes' that may not be here, for the reason given, whatever it holds."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def read(self, at: Cursor) -> None:
+        at.refuse(wording.forbidden(self._reason), at=at.named)
+        raise Refused
 
 
 class TextMap(Type[Mapping[str, str]]):
@@ -248,12 +271,15 @@ class ListOf(Type[tuple[T, ...]]):
 class Field:
     """One row of a Record: the field's name in the manifest, its kind, and whether it must be there.
 
-    `required` may be a text that says why.
+    `required` may be a text that says why.  A `pointer` is what Go's type is where the kind's zero is not an absent
+    field.  `absent` is what an absent field is read as, where Kubernetes has no other word for it.
     """
 
     name: str
     type: Type[Any]
     required: bool | str = False
+    pointer: bool = False
+    absent: Scalar = None
 
     @property
     def attribute(self) -> str:
@@ -298,6 +324,19 @@ class Record(Type[T]):
         other.fields = tuple(_not_required(field, below) if field.name == name else field for field in self.fields)
         return other
 
+    def with_fields(self, *fields: Field) -> Record[T]:
+        """The same, with these fields instead of its own of their names."""
+        other = copy.copy(self)
+        new = {field.name: field for field in fields}
+        other.fields = tuple(new.get(field.name, field) for field in self.fields)
+        return other
+
+    def with_rules(self, *rules: Callable[[Cursor], None]) -> Record[T]:
+        """The same, with these rules beside its own."""
+        other = copy.copy(self)
+        other._rules = (*self._rules, *rules)
+        return other
+
     def read(self, at: Cursor) -> T:
         if not isinstance(at.node.value, Mapping):
             raise self.refuse_type(at)
@@ -334,7 +373,10 @@ class Record(Type[T]):
 
     def _value(self, at: Cursor, field: Field) -> dict[str, Any]:
         there = at.field(field.name)
-        if there and not _is_zero(there.node, field.type):
+        if there is None and field.absent is not None:
+            there = at.absent(field.name, field.absent)
+            return {field.attribute: field.type.read(there)}
+        if there and (field.pointer or field.absent is not None or not _is_zero(there.node, field.type)):
             return {field.attribute: field.type.read(there)}
         if field.required:
             reason = field.required if isinstance(field.required, str) else ""

@@ -10,9 +10,9 @@ from typing import Any
 
 from sandbox import model
 from sandbox.errors import quoted
-from sandbox.manifest import moot, ports, rules, security, wording
+from sandbox.manifest import handlers, moot, ports, restarts, rules, security, wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Text, Whole
+from sandbox.manifest.fields import Between, Choice, Field, Flag, ListOf, Record, Text, Type, Whole
 from sandbox.manifest.metadata import METADATA
 from sandbox.manifest.resources import RESOURCES
 from sandbox.manifest.volumes import VOLUME
@@ -40,11 +40,20 @@ def _must_be_unique(value: str) -> str:
 
 def _mounts_name_volumes(spec: Cursor) -> None:
     volumes = {volume.text("name") for volume in spec.each("volumes")}
-    for container in spec.each("containers"):
+    for container in (*spec.each("initContainers"), *spec.each("containers")):
         for mount in container.each("volumeMounts"):
             name = mount.field("name")
             if name and mount.text("name") not in {"", *volumes}:
                 name.refuse(wording.not_found(mount.text("name")))
+
+
+def _names_of_both_kinds(spec: Cursor) -> None:
+    """An init container has a name of its own, too."""
+    names = {container.text("name") for container in spec.each("containers")}
+    for container in spec.each("initContainers"):
+        name = container.field("name")
+        if name and container.text("name") in names - {""}:
+            name.refuse(wording.duplicate(container.text("name")))
 
 
 def _one_pid_namespace(spec: Cursor) -> None:
@@ -85,24 +94,47 @@ CONTAINER = Record(
     Field("stdin", Flag()),
     Field("stdinOnce", Flag()),
     Field("tty", Flag()),
-    known="""
-        envFrom imagePullPolicy lifecycle livenessProbe readinessProbe resizePolicy restartPolicy restartPolicyRules
-        startupProbe terminationMessagePath terminationMessagePolicy volumeDevices
-    """,
-    idle={
-        "imagePullPolicy": ("Always", "IfNotPresent", "Never"),  # nothing is pulled yet
-        "terminationMessagePath": ("/dev/termination-log",),
-        "terminationMessagePolicy": ("File",),
-    },
+    *restarts.OF_CONTAINER,
+    Field("lifecycle", handlers.LIFECYCLE),
+    Field("startupProbe", handlers.PROBE),
+    Field("livenessProbe", handlers.PROBE),
+    Field("readinessProbe", handlers.READINESS_PROBE),
+    Field("terminationMessagePath", Text(rules.not_the_root)),
+    Field("terminationMessagePolicy", Choice(*model.MessagePolicy)),
+    known="envFrom imagePullPolicy resizePolicy volumeDevices",
+    idle={"imagePullPolicy": ("Always", "IfNotPresent", "Never")},  # nothing is pulled yet
+    rules=(restarts.rules_need_a_policy,),
 )
+
+_INIT_CONTAINER = CONTAINER.with_fields(*handlers.NOT_OF_INIT_CONTAINERS)
+
+
+class _InitContainer(Type[model.Container]):
+    """A container that runs to its end before the next; or a sidecar, which has all that a container has."""
+
+    def read(self, at: Cursor) -> model.Container:
+        return (CONTAINER if handlers.is_sidecar(at) else _INIT_CONTAINER).read(at)
+
 
 # ---- the pod ----
 
+# There are no others here.
+OS: Record[dict[str, Any]] = Record(dict, Field("name", Choice("linux"), required="cannot be empty"))
+
+READINESS_GATE: Record[str] = Record(
+    lambda condition_type: condition_type,
+    Field("conditionType", Text(rules.qualified_name), absent=""),
+)
+
 SPEC: Record[dict[str, Any]] = Record(
     dict,
+    Field("initContainers", ListOf(_InitContainer(), _unique("name"))),
     Field("containers", ListOf(CONTAINER, _unique("name")), required=True),
     Field("restartPolicy", Choice(*model.RestartPolicy)),
     Field("terminationGracePeriodSeconds", Whole(minimum=0)),
+    Field("activeDeadlineSeconds", Between(1, 2**31 - 1)),
+    Field("readinessGates", ListOf(READINESS_GATE)),
+    Field("os", OS),
     Field("hostname", Text(rules.dns_label)),
     Field("shareProcessNamespace", Flag()),
     Field("hostNetwork", Flag()),
@@ -111,9 +143,9 @@ SPEC: Record[dict[str, Any]] = Record(
     Field("securityContext", security.OF_POD),
     Field("volumes", ListOf(VOLUME, _unique("name"))),
     known="""
-        activeDeadlineSeconds dnsConfig dnsPolicy ephemeralContainers evictionResponders hostAliases hostUsers
-        hostnameOverride imagePullSecrets initContainers os overhead readinessGates resourceClaims resources
-        runtimeClassName schedulingGates schedulingGroup setHostnameAsFQDN subdomain
+        dnsConfig dnsPolicy ephemeralContainers evictionResponders hostAliases hostUsers hostnameOverride
+        imagePullSecrets overhead resourceClaims resources runtimeClassName schedulingGates schedulingGroup
+        setHostnameAsFQDN subdomain
     """,
     ignored="nodeName",  # there is one node
     idle={
@@ -122,13 +154,23 @@ SPEC: Record[dict[str, Any]] = Record(
         **moot.IDLE,
     },
     moot=moot.OF_SPEC,
-    rules=(_mounts_name_volumes, _one_pid_namespace, ports.unique_host_ports, ports.host_network_ports),
+    rules=(
+        _mounts_name_volumes,
+        _names_of_both_kinds,
+        _one_pid_namespace,
+        ports.unique_host_ports,
+        ports.host_network_ports,
+        handlers.stop_signals_need_an_os,
+        handlers.sleeps_end_in_time,
+    ),
 )
 
 
 def _pod(api_version: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> model.Pod:
+    spec.pop("os", None)  # there is one
     if spec.get("host_network"):
-        spec = {**spec, "containers": ports.on_host_network(spec["containers"])}
+        both = ("init_containers", "containers")
+        spec = {**spec, **{kind: ports.on_host_network(spec[kind]) for kind in both if kind in spec}}
     return model.Pod(**metadata, **spec)
 
 

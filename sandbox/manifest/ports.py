@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from sandbox import model
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Choice, Field, Port, Record, Text
+from sandbox.manifest.fields import PORT, Choice, Field, Record, Text
+from sandbox.manifest.handlers import is_sidecar
 
 # TCP and UDP are led from the host to pods; a port of SCTP is only declared.
 LED = ("TCP", "UDP")
-
-
-def _port_name(text: str) -> Iterator[str]:
-    """IANA service names, RFC 6335."""
-    yield from rules.no_longer_than(15)(text)
-    if not re.fullmatch("[-a-z0-9]+", text):
-        yield "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
-    if not re.search("[a-z]", text):
-        yield "must contain at least one letter (a-z)"
-    if "--" in text:
-        yield "must not contain consecutive hyphens"
-    if text.startswith("-") or text.endswith("-"):
-        yield "must not begin or end with a hyphen"
 
 
 def _ip(text: str) -> Iterator[str]:
@@ -46,19 +33,33 @@ def _led_protocol(port: Cursor) -> None:
 
 CONTAINER_PORT = Record(
     model.ContainerPort,
-    Field("containerPort", Port(), required=True),
-    Field("hostPort", Port()),
+    Field("containerPort", PORT, required=True),
+    Field("hostPort", PORT),
     Field("protocol", Choice(*LED, "SCTP")),
-    Field("name", Text(_port_name)),
+    Field("name", Text(rules.port_name)),
     Field("hostIP", Text(_ip)),
     rules=(_led_protocol,),
 )
 
 
 def unique_host_ports(spec: Cursor) -> None:
-    """No two containers have the same port of the host."""
+    """No two containers that run at the same time have the same port of the host.
+
+    An init container that is no sidecar runs while no other of its kind does; the API server looks at each alone, and
+    leaves sidecars to the scheduler, which counts them with the pod's containers.
+    """
+    at_once = []
+    for container in spec.each("initContainers"):
+        if is_sidecar(container):
+            at_once.append(container)
+        else:
+            _refuse_repeated_host_ports([container])
+    _refuse_repeated_host_ports([*at_once, *spec.each("containers")])
+
+
+def _refuse_repeated_host_ports(containers: Iterable[Cursor]) -> None:
     seen = set()
-    for container in spec.each("containers"):
+    for container in containers:
         for port in container.each("ports"):
             host_port = port.field("hostPort")
             if host_port and host_port.node.value:
@@ -84,6 +85,8 @@ def host_network_ports(spec: Cursor) -> None:
 def on_host_network(containers: Iterable[model.Container]) -> tuple[model.Container, ...]:
     """The containers with the host's ports filled in, as the API server does with hostNetwork."""
     return tuple(
-        replace(each, ports=tuple(replace(port, host_port=port.container_port) for port in each.ports))
+        replace(
+            each, ports=tuple(replace(port, host_port=port.host_port or port.container_port) for port in each.ports)
+        )
         for each in containers
     )

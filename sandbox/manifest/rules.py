@@ -15,6 +15,7 @@ _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _QUALIFIED_NAME = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED_NAME})?"
+_HTTP_HEADER_NAME = "[-A-Za-z0-9]+"
 
 
 def no_longer_than(limit: int) -> Rule:
@@ -88,6 +89,28 @@ def env_name(text: str) -> Iterator[str]:
     """Names of environment variables by the relaxed rule, general since Kubernetes 1.34."""
     if not re.fullmatch("[ -<>-~]+", text):
         yield "a valid environment variable name must consist only of printable ASCII characters other than '='"
+
+
+def port_name(text: str) -> Iterator[str]:
+    """Names of ports: IANA service names, RFC 6335."""
+    yield from no_longer_than(15)(text)
+    if not re.fullmatch("[-a-z0-9]+", text):
+        yield "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
+    if not re.search("[a-z]", text):
+        yield "must contain at least one letter (a-z)"
+    if "--" in text:
+        yield "must not contain consecutive hyphens"
+    if text.startswith("-") or text.endswith("-"):
+        yield "must not begin or end with a hyphen"
+
+
+def http_header_name(text: str) -> Iterator[str]:
+    """Names of headers of HTTP; narrower than RFC 9110 has them."""
+    if not re.fullmatch(_HTTP_HEADER_NAME, text):
+        yield (
+            "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for "
+            f"validation is '{_HTTP_HEADER_NAME}')"
+        )
 
 
 def no_outer_space(text: str) -> Iterator[str]:

@@ -10,19 +10,10 @@ from sandbox import capabilities, model
 from sandbox.errors import quoted
 from sandbox.manifest import wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Refused, Text, Whole
+from sandbox.manifest.fields import Between, Choice, Field, Flag, ListOf, Record, Refused, Text
 from sandbox.manifest.rules import no_backsteps
 
-
-class _Id(Whole):
-    """The number of a user or group."""
-
-    def read(self, at: Cursor) -> int:
-        number = super().read(at)
-        if not 0 <= number <= model.MAX_ID:
-            at.refuse(wording.invalid(at.node.written, f"must be between 0 and {model.MAX_ID}, inclusive"))
-            raise Refused
-        return number
+_ID = Between(0, model.MAX_ID)  # of a user or group
 
 
 class _Capability(Text):
@@ -117,8 +108,8 @@ OF_CONTAINER = Record(
     _of_container,
     Field("privileged", Flag()),
     Field("capabilities", _CAPABILITIES),
-    Field("runAsUser", _Id()),
-    Field("runAsGroup", _Id()),
+    Field("runAsUser", _ID),
+    Field("runAsGroup", _ID),
     Field("runAsNonRoot", Flag()),
     Field("readOnlyRootFilesystem", Flag()),
     Field("allowPrivilegeEscalation", Flag()),
@@ -133,11 +124,11 @@ OF_CONTAINER = Record(
 
 OF_POD = Record(
     _of_pod,
-    Field("runAsUser", _Id()),
-    Field("runAsGroup", _Id()),
+    Field("runAsUser", _ID),
+    Field("runAsGroup", _ID),
     Field("runAsNonRoot", Flag()),
-    Field("supplementalGroups", ListOf(_Id())),
-    Field("fsGroup", _Id()),
+    Field("supplementalGroups", ListOf(_ID)),
+    Field("fsGroup", _ID),
     Field("seccompProfile", _SECCOMP_PROFILE),
     Field("appArmorProfile", _APP_ARMOR_PROFILE),
     known="fsGroupChangePolicy seLinuxChangePolicy seLinuxOptions supplementalGroupsPolicy sysctls windowsOptions",

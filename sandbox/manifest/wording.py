@@ -42,6 +42,10 @@ def too_long(limit: int) -> str:
     return f"Too long: may not be more than {limit} bytes"
 
 
+def too_many(count: int, limit: int) -> str:
+    return f"Too many: {count}: must have at most {limit} items"
+
+
 def unsupported(value: str, supported: Iterable[str], *, known: bool = False) -> str:
     """`known`: Kubernetes has this value, only seedpod has not yet."""
     later = "known but not implemented yet; " if known else ""

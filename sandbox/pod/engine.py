@@ -18,7 +18,7 @@ from sandbox import manifest
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
 from sandbox.model import PersistentVolumeClaim, Pod
-from sandbox.pod import config, hostports, lifecycle, planning
+from sandbox.pod import config, hostports, planning, termination
 from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
@@ -94,7 +94,7 @@ class Engine:
         except ManifestError as error:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: {error}")
             return None
-        names = [each.name for each in pod.containers]
+        names = [each.name for each in pod.all_containers]
         if state.open:  # an engine may have been killed between the two files that say what was added
             state = state.with_new(names[len(state.containers) :])
         if names != [each.name for each in state.containers]:
@@ -224,7 +224,7 @@ class Engine:
                 f"pod {record.name} is {current}: it takes no more containers", current=current, wanted="open"
             )
         name = container.get("name")
-        if any(each.name == name for each in worker.pod.containers):
+        if any(each.name == name for each in worker.pod.all_containers):
             raise AlreadyExists("container", str(name))
         wanted = with_container(record.manifest, container)
         pod = manifest.from_dict(wanted)
@@ -260,7 +260,7 @@ class Engine:
         if worker is None:
             return
         finished = worker.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
-        seconds = lifecycle.grace_period(worker.pod, grace, finished=finished, force=force)
+        seconds = termination.grace_period(worker.pod, grace, finished=finished, force=force)
         worker.delete(Deletion(now(), seconds, hold=hold, forced=force), at_once=at_once)
         name = (worker.record.namespace, worker.record.name)
         if force and self._names.get(name) is worker:
@@ -269,7 +269,7 @@ class Engine:
     def target(self, namespace: str, name: str, container: str) -> Target:
         """What a program needs to join a running container.  Raises NotFound, WrongState, Unsupported."""
         worker = self.find(namespace, name)
-        asked = next((each for each in worker.pod.containers if each.name == container), None)
+        asked = next((each for each in worker.pod.all_containers if each.name == container), None)
         if asked is None:
             raise SandboxError(f"container {container} is not valid for pod {name}")
         phase = worker.status().phase
@@ -294,7 +294,7 @@ class Engine:
 
 
 def _begin(wanted: Wanted, pod: Pod) -> PodState:
-    return new_state(tuple(container.name for container in pod.containers), open=wanted.open)
+    return new_state(tuple(container.name for container in pod.all_containers), open=wanted.open)
 
 
 def with_container(pod: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:

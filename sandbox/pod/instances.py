@@ -10,17 +10,20 @@ import asyncio
 import functools
 import os
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
 
+from cgroups import CgroupError
 from sandbox.errors import Hindered, SandboxError
 from sandbox.linux import privileges
 from sandbox.linux.ops import Seccomp
-from sandbox.model import Container, Pod, SeccompType
-from sandbox.pod import confinement, ends, lifecycle, planning, report
+from sandbox.model import Container, HookAction, Pod, SeccompType
+from sandbox.pod import confinement, ends, lifecycle, planning, report, termination
 from sandbox.pod.child import LogState
 from sandbox.pod.config import Config
 from sandbox.pod.confinement import Policy
+from sandbox.pod.health import UNBOUNDED, Health
 from sandbox.pod.leavings import Leavings
 from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import Notebook, now
@@ -29,10 +32,13 @@ from sandbox.pod.planning import Supplies
 from sandbox.pod.podmon import Stage
 from sandbox.pod.sandbox import PodSandbox
 from sandbox.pod.sandbox_container import SandboxContainer
-from sandbox.pod.state import ContainerState, Hindrance, Instance, PodState
+from sandbox.pod.state import Condemned, ContainerState, Hindrance, Instance, PodState, Stopping
 from sandbox.pod.store import Store
 from sandbox.pod.streams import LogTarget
 from sandbox.pod.tasks import Interrupted, Tasks, unless
+from sandbox.signals import STOP_SIGNALS
+
+Known = tuple[ContainerState, SandboxContainer | None]  # a container that runs, and what podmon knows of it
 
 
 @dataclass(frozen=True)
@@ -58,11 +64,19 @@ class Instances:
 
     def __init__(self, pod: Pod, book: Notebook, around: Surroundings, tasks: Tasks, ending: asyncio.Event) -> None:
         self.leavings = Leavings(book, around.store, tasks, around.warn)
-        self.pod = pod  # replaced where a container is added
+        self.health = Health(pod, book, tasks, around.warn)
         self._book = book
         self._around = around
         self._tasks = tasks
         self._ending = ending
+
+    @property
+    def pod(self) -> Pod:
+        return self.health.pod
+
+    def extend(self, pod: Pod) -> None:
+        """Go on with the pod as it is with one container more."""
+        self.health.pod = pod
 
     # ---- their start ----
 
@@ -76,7 +90,7 @@ class Instances:
         except Hindered as error:
             self._note_hindrance(before, error)
             return
-        fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off)
+        fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off, self._book.state.generation)
         assert fresh.instance is not None
         self._book.write(self._book.state.with_container(fresh))
         try:
@@ -95,7 +109,7 @@ class Instances:
             await self._finish_start(box, made)
 
     def _asked(self, name: str) -> Container:
-        return next(each for each in self.pod.containers if each.name == name)
+        return next(each for each in self.pod.all_containers if each.name == name)
 
     def _note_hindrance(self, before: ContainerState, error: Hindered) -> None:
         """Nothing was made, and no restart is counted: it is tried again."""
@@ -140,10 +154,43 @@ class Instances:
             self._note_start_error(box, known, error)
         else:
             self._note_started(box, made)
+            await self._run_post_start(made)
+
+    async def _run_post_start(self, made: SandboxContainer) -> None:
+        """Its hook, where it has one, before anything else of the pod is begun; it ends with its container."""
+        asked = self._asked(made.name)
+        hook = asked.lifecycle.post_start
+        if hook is not None:
+            try:
+                success = await unless(self._ending, self.health.done(hook, asked, made, UNBOUNDED))
+            except Interrupted:
+                return
+            known = self._book.state.container(made.name)
+            if not known.runs or (known.instance and known.instance.id) != made.id:
+                return
+            if not success:
+                self._note_failed_hook("PostStart", made.name)
+                self._condemn_for_hook(made.name)
+                return
+            self._book.note(self._book.state.with_container(_hooked(known, asked)))
+        self.health.watch(asked, made)
+
+    def _note_failed_hook(self, which: str, name: str) -> None:
+        state, reason = self._book.state, f"Failed{which}Hook"
+        self._book.note(state.with_event(now(), reason, f"{which}Hook failed", container=name, warning=True))
+
+    def _condemn_for_hook(self, name: str) -> None:
+        """It is killed, and what comes then its exit code decides."""
+        condemned = Condemned("FailedPostStartHook", self.pod.termination_grace_period_seconds)
+        known = self._book.state.container(name).changed(condemned=condemned, hooked=True)
+        self._book.note(self._book.state.with_container(known))
 
     def _note_started(self, box: PodSandbox, made: SandboxContainer) -> None:
         """It runs; and from now on its end is waited for."""
+        asked = self._asked(made.name)
         known = self._book.state.container(made.name).started(made.started or now())
+        if asked.lifecycle.post_start is None:
+            known = _hooked(known, asked)
         state = self._with_lack(self._book.state.with_container(known), made.name)
         state = state.with_event(now(), "Created", f"Created container: {made.name}", container=made.name)
         self._book.note(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
@@ -157,6 +204,74 @@ class Instances:
         lacks = ", ".join(f"CAP_{each}" for each in lacking)
         message = f"Container {name} runs without {lacks}, which seedpod itself does not have"
         return state.with_event(now(), "MissingCapabilities", message, container=name, warning=True)
+
+    # ---- their stop ----
+
+    def stop(self, running: Iterable[Known], deadline: datetime, *, hooks: bool) -> None:
+        """Begin to stop them: with their preStop hooks, which have until `deadline`."""
+        state = self._book.state
+        begun: list[tuple[SandboxContainer, HookAction]] = []
+        for known, made in running:
+            assert known.instance is not None
+            hook = self._asked(known.name).lifecycle.pre_stop if hooks else None
+            if made is not None and made.stage is Stage.RUNNING and hook is not None:
+                begun.append((made, hook))
+            else:
+                hook = None
+            condemned = None if termination.is_ending(state) else known.instance.condemned
+            message = condemned.message if condemned else f"Stopping container {known.name}"
+            state = state.with_event(now(), "Killing", message, container=known.name)
+            state = state.with_container(known.changed(stopping=Stopping(deadline, hook=hook is not None)))
+            self.health.terminating(known.name)
+        self._book.note(state)
+        for made, hook in begun:
+            self._tasks.start(self._run_pre_stop(made, hook, (deadline - now()).total_seconds()))
+
+    async def _run_pre_stop(self, made: SandboxContainer, hook: HookAction, seconds: float) -> None:
+        """For as long as the grace lasts; then its container gets its signal, and the hook is not waited for."""
+        try:
+            async with asyncio.timeout(seconds):
+                success = await self.health.done(hook, self._asked(made.name), made, seconds)
+        except TimeoutError:
+            success = False
+        known = self._book.state.container(made.name)
+        if known.instance is None or known.instance.id != made.id or known.stopping is None:
+            return
+        if not success:
+            self._note_failed_hook("PreStop", made.name)
+        known = self._book.state.container(made.name)
+        assert known.stopping is not None
+        stopping = replace(known.stopping, hook=False)
+        self._book.become(self._book.state.with_container(known.changed(stopping=stopping)))
+
+    def signal(self, running: Iterable[Known], kill_at: datetime) -> None:
+        """Their stop signals to their first processes (SEMANTICS A35)."""
+        for known, made in running:
+            assert known.stopping is not None
+            if made is not None and made.stage is Stage.RUNNING:
+                self._thaw(made)
+                made.signal(STOP_SIGNALS[self._asked(known.name).lifecycle.stop_signal or "SIGTERM"])
+            elif made is not None:
+                made.kill()  # its program never ran: nobody is there to hear it
+            stopping = replace(known.stopping, hook=False, kill_at=kill_at)
+            self._book.become(self._book.state.with_container(known.changed(stopping=stopping)))
+
+    def _thaw(self, made: SandboxContainer) -> None:
+        """What is frozen would not hear its signal."""
+        try:
+            if made.thaw():
+                message = f"Container {made.name} was frozen: thawed, so that it can end"
+                self._book.note(self._book.state.with_event(now(), "Thawed", message, container=made.name))
+        except CgroupError as error:
+            self._around.warn(f"{self._book.called}: container {made.name} cannot be thawed: {error}")
+
+    def kill(self, running: Iterable[Known]) -> None:
+        """SIGKILL to all that is in them."""
+        for known, made in running:
+            if made is not None:
+                made.kill()
+            stopping = replace(known.stopping or Stopping(now()), killed_at=now())
+            self._book.become(self._book.state.with_container(known.changed(stopping=stopping)))
 
     # ---- their end ----
 
@@ -176,6 +291,7 @@ class Instances:
         """Note what becomes of the log of an instance that runs, then its end, and remove what it left."""
         async for state in made.log_states():
             self._note_log(made.name, state)
+        self.health.forget(made.name)
         if box.alive:  # or it is podmon that died: see Worker
             self._note_end(box, made)
 
@@ -225,7 +341,25 @@ class Instances:
         elif made.stage is Stage.ENDED:
             self._note_end(box, made)
         elif made.stage is Stage.RUNNING:
-            self._book.note(self._book.state.with_container(known.started(made.started or now())))
-            self._tasks.start(self._watch(box, made))
+            self._adopt_program(box, known, made)
         else:
             self._tasks.start(self._finish_start(box, made))
+
+    def _adopt_program(self, box: PodSandbox, known: ContainerState, made: SandboxContainer) -> None:
+        """Its postStart hook, where it may not have come to its end, runs once more."""
+        asked = self._asked(known.name)
+        known = known.started(made.started or now())
+        if asked.lifecycle.post_start is None and known.instance and not known.instance.hooked:
+            known = _hooked(known, asked)
+        self._book.note(self._book.state.with_container(known))
+        self._tasks.start(self._watch(box, made))
+        if known.instance and known.instance.hooked:
+            self.health.watch(asked, made)
+        else:
+            self._tasks.start(self._run_post_start(made))
+
+
+def _hooked(known: ContainerState, asked: Container) -> ContainerState:
+    """With its postStart hook done: without probes it has started by that, and is ready."""
+    started = asked.startup_probe is None
+    return known.changed(hooked=True, started=started, ready=started and asked.readiness_probe is None)

@@ -1,28 +1,28 @@
 """Decisions about a pod's life, pure: no clock of its own, no I/O.
 
 `decide` looks at what is asked for and what is, and says what to do now and when to look again.  Whoever carries it out
-changes the state with each step, so that the same is not decided twice.  The rules are kubelet's, as far as a manifest
-can ask for them yet.
+changes the state with each step, so that the same is not decided twice.  The rules are kubelet's: what is started when
+is here, how the end comes is in sandbox.pod.termination.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sandbox.model import Pod, RestartPolicy
-from sandbox.pod.state import BackOff, ContainerState, Deletion, PodState
+from sandbox.model import Container, Pod, RestartAction, RestartPolicy
+from sandbox.pod import termination
+from sandbox.pod.state import BackOff, ContainerState, Failure, PodState
+from sandbox.pod.termination import Decision, nearest
 from sandbox.status import Terminated
 
-MINIMUM_GRACE = timedelta(seconds=2)  # kubelet's minimumGracePeriodInSeconds (SEMANTICS A34)
-KILL_TIMEOUT = timedelta(seconds=10)  # in which podmon is to report the end of what was killed
-MAX_GRACE = 10 * 365 * 86400  # seconds; a manifest may ask for more than any date can hold
 FIRST_BACK_OFF = 10.0  # seconds (SEMANTICS A21)
 MAX_BACK_OFF = 300.0
 HINDERED = timedelta(seconds=10)  # until a container that could not be made is tried again: kubelet's backOffPeriod
+DEADLINE_EXCEEDED = "DeadlineExceeded"
 
-# ---- what can be decided ----
+# ---- what can be decided, beside the steps of an end ----
 
 
 @dataclass(frozen=True)
@@ -39,36 +39,23 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Stop:
-    """TERM to every container that runs; KILL comes at `kill_at`."""
+class Fail:
+    """Note that the pod is to end as failed."""
 
-    kill_at: datetime
-
-
-@dataclass(frozen=True)
-class Kill:
-    """SIGKILL to everything in the pod."""
+    failure: Failure
 
 
 @dataclass(frozen=True)
-class TearDown:
-    """Remove the sandbox; the pod's files stay."""
+class RestartAll:
+    """Note that all containers are to end and to be run anew, as a rule of this one has it."""
+
+    container: str
+    back_off: BackOff | None = None
 
 
 @dataclass(frozen=True)
-class Remove:
-    """Remove all there is of the pod."""
-
-
-Action = MakeSandbox | Start | Stop | Kill | TearDown | Remove
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What to do now (None: nothing), and when to look again at the latest (None: when something has happened)."""
-
-    action: Action | None = None
-    wake: datetime | None = None
+class Renew:
+    """Begin the pod's next generation in the sandbox that it has: none of its containers runs."""
 
 
 # ---- decisions ----
@@ -76,52 +63,163 @@ class Decision:
 
 def decide(pod: Pod, state: PodState, now: datetime, max_back_off: float = MAX_BACK_OFF) -> Decision:
     """The next step.  To be asked again after it was done, when something has happened, and at `wake`."""
-    if state.deletion is not None:
-        return _end(state.deletion, state, now)
-    due = [_start(pod, each, now, max_back_off) for each in state.containers]
-    if state.open and not state.sandbox:
-        return Decision(MakeSandbox())
-    if not any(due):
-        # A pod that has finished keeps its files and gives back everything else; an open one has not.
-        ended = not state.open and all(each.ended for each in state.containers)
-        return Decision(TearDown() if ended and state.sandbox else None)
+    if termination.is_ending(state):
+        return termination.end(pod, state, now)
+    if state.restarting:
+        return termination.kill_all(state, now) or Decision(Renew())
+    if is_over(pod, state):
+        # A pod that has finished keeps its files and gives back everything else.
+        return termination.finish(pod, state, now)
+    deadline = _deadline(pod, state)
+    if deadline is not None and now >= deadline:
+        message = "Pod was active on the node longer than the specified deadline"
+        return Decision(Fail(Failure(DEADLINE_EXCEEDED, message, pod.termination_grace_period_seconds)))
+    step = _go_on(pod, state, now, max_back_off)
+    return step if step.action else Decision(None, nearest(step.wake, deadline))
+
+
+def _go_on(pod: Pod, state: PodState, now: datetime, max_back_off: float) -> Decision:
+    """The next step of a pod that is to live."""
+    due = [*_restarts_of_all(pod, state, now, max_back_off), *_due(pod, state, now, max_back_off)]
     if not state.sandbox:
-        return Decision(MakeSandbox())
-    starts = [start for start, when in filter(None, due) if when <= now]
-    if starts:
-        return Decision(starts[0])  # one after the other, in the order of the spec (SEMANTICS A2)
-    return Decision(None, min(when for _, when in filter(None, due)))
+        return Decision(MakeSandbox() if due or state.open else None)
+    stops = termination.condemned(pod, state, now)
+    if stops.action:
+        return stops
+    for action, when in due:
+        if when <= now:
+            return Decision(action)  # one after the other, in the order of the spec (SEMANTICS A2)
+    return Decision(None, nearest(stops.wake, *(when for _, when in due)))
 
 
-def _end(deletion: Deletion, state: PodState, now: datetime) -> Decision:
-    tear_down = Decision(TearDown() if state.sandbox else None)
-    if not any(each.runs for each in state.containers):
-        return tear_down if deletion.hold else Decision(Remove())
-    if state.kill_at is None:
-        return Decision(Stop(now + _at_least(deletion.grace)))
-    if now < state.kill_at:
-        return Decision(None, state.kill_at)
-    if state.killed_at is None:
-        return Decision(Kill())
-    # podmon does not report the end of what was killed: its own end is then the last word.
-    given_up = state.killed_at + KILL_TIMEOUT
-    return tear_down if now >= given_up else Decision(None, given_up)
-
-
-def _start(pod: Pod, container: ContainerState, now: datetime, max_back_off: float) -> tuple[Start, datetime] | None:
-    """The container's next start and when it is due; None where it runs, or is not to be started again."""
-    again = container.waiting.at + HINDERED if container.waiting else now
-    if container.instance is None:
-        return Start(container.name), again
-    ended = container.instance.ended
-    if ended is None or not restarts(pod.restart_policy, ended):
+def _deadline(pod: Pod, state: PodState) -> datetime | None:
+    if pod.active_deadline_seconds is None or state.started_at is None:
         return None
-    when, back_off = _back_off(container.back_off, ended.finished_at or now, now, max_back_off)
+    return state.started_at + timedelta(seconds=pod.active_deadline_seconds)
+
+
+# ---- beginnings ----
+
+
+def _due(pod: Pod, state: PodState, now: datetime, max_back_off: float) -> Iterator[tuple[Start, datetime]]:
+    """The starts that are to come, and when: of init containers up to the first that others wait for."""
+    begun = initialized(pod, state)
+    for each in pod.init_containers:
+        known = state.container(each.name)
+        if not known.runs and (is_sidecar(each) or not (begun or _is_through(each, state))):
+            yield _start(known, now, max_back_off)
+        if _is_hooking(known) or not (begun or _is_through(each, state)):
+            return
+    for each in pod.containers:
+        known = state.container(each.name)
+        if known.instance is None or verdict(pod, each, known) is RestartAction.RESTART:
+            yield _start(known, now, max_back_off)
+        if _is_hooking(known):
+            return
+
+
+def _is_hooking(known: ContainerState) -> bool:
+    """Whether it is being started: no other is begun before its postStart hook is done (SEMANTICS A2)."""
+    return known.runs and not (known.instance and known.instance.hooked)
+
+
+def _restarts_of_all(
+    pod: Pod, state: PodState, now: datetime, max_back_off: float
+) -> Iterator[tuple[RestartAll, datetime]]:
+    """Those that a container's end has asked for, and when: it is in a back-off as if it were restarted alone."""
+    for each in pod.all_containers:
+        known = state.container(each.name)
+        if verdict(pod, each, known) is RestartAction.RESTART_ALL_CONTAINERS:
+            start, when = _start(known, now, max_back_off)
+            yield RestartAll(each.name, start.back_off), when
+
+
+def is_sidecar(container: Container) -> bool:
+    """Of an init container: whether it runs beside those that come after it."""
+    return container.restart_policy is RestartPolicy.ALWAYS
+
+
+def _has_succeeded(known: ContainerState, state: PodState) -> bool:
+    """Whether the init container has done its work in this generation."""
+    instance = known.instance
+    return bool(
+        instance
+        and instance.generation == state.generation
+        and instance.ended is not None
+        and instance.ended.exit_code == 0
+    )
+
+
+def initialized(pod: Pod, state: PodState) -> bool:
+    """Whether the init containers of this generation have done their work: that stays so once an app container was
+    begun, whatever becomes of a sidecar."""
+    instances = (state.container(each.name).instance for each in pod.containers)
+    if any(each and each.generation == state.generation for each in instances):
+        return True
+    return all(_is_through(each, state) for each in pod.init_containers)
+
+
+def _is_through(container: Container, state: PodState) -> bool:
+    """Whether the init container holds up no other any more."""
+    known = state.container(container.name)
+    return bool(known.instance and known.instance.started) if is_sidecar(container) else _has_succeeded(known, state)
+
+
+def _start(container: ContainerState, now: datetime, max_back_off: float) -> tuple[Start, datetime]:
+    """The container's next start, and when it is due."""
+    again = container.waiting.at + HINDERED if container.waiting else now
+    if container.ended is None:
+        return Start(container.name), again
+    when, back_off = _back_off(container.back_off, container.ended.finished_at or now, now, max_back_off)
     return Start(container.name, back_off), max(when, again)
 
 
+# ---- restarts ----
+
+
+def is_over(pod: Pod, state: PodState) -> bool:
+    """Whether nothing of the pod but sidecars will run any more: the others have ended for good, or cannot begin."""
+    if state.open or state.restarting:
+        return False
+    return init_has_failed(pod, state) or all(_is_final(pod, each, state) for each in pod.containers)
+
+
+def init_has_failed(pod: Pod, state: PodState) -> bool:
+    """Whether an init container has ended badly and is not tried again."""
+    if initialized(pod, state):
+        return False
+    regular = [each for each in pod.init_containers if not is_sidecar(each)]
+    return any(_is_final(pod, each, state) and _code(each, state) != 0 for each in regular)
+
+
+def _code(container: Container, state: PodState) -> int | None:
+    ended = state.container(container.name).ended
+    return ended.exit_code if ended else None
+
+
+def _is_final(pod: Pod, container: Container, state: PodState) -> bool:
+    known = state.container(container.name)
+    return known.ended is not None and verdict(pod, container, known) is None
+
+
+def verdict(pod: Pod, container: Container, known: ContainerState) -> RestartAction | None:
+    """What becomes of a container that has ended (SEMANTICS A20): None is nothing; None too where it has not."""
+    ended = known.ended
+    if ended is None or known.instance is None:
+        return None
+    if known.instance.condemned and known.instance.condemned.again:
+        return RestartAction.RESTART
+    for rule in container.restart_policy_rules:
+        if rule.exit_codes.holds(ended.exit_code):
+            return rule.action
+    policy = container.restart_policy or pod.restart_policy
+    if container in pod.init_containers and not is_sidecar(container) and policy is RestartPolicy.ALWAYS:
+        policy = RestartPolicy.ON_FAILURE
+    return RestartAction.RESTART if restarts(policy, ended) else None
+
+
 def restarts(policy: RestartPolicy, ended: Terminated) -> bool:
-    """Whether a container that ended so is started again (SEMANTICS A20)."""
+    """Whether a container that ended so is started again under this policy."""
     return policy is RestartPolicy.ALWAYS or (policy is RestartPolicy.ON_FAILURE and ended.exit_code != 0)
 
 
@@ -138,43 +236,16 @@ def _back_off(back_off: BackOff | None, finished: datetime, now: datetime, maxim
     return when, BackOff(min(2 * back_off.seconds, maximum), now)
 
 
-def waits(pod: Pod, container: ContainerState, now: datetime, max_back_off: float = MAX_BACK_OFF) -> float | None:
+def waits(pod: Pod, state: PodState, name: str, now: datetime, max_back_off: float = MAX_BACK_OFF) -> float | None:
     """The seconds of back-off that an ended container is in; None where it is in none."""
-    due = _start(pod, container, now, max_back_off) if container.ended else None
-    return container.back_off.seconds if due and due[1] > now and container.back_off else None
-
-
-def grace_period(pod: Pod, asked: int | None, *, finished: bool, force: bool) -> int:
-    """The seconds of grace of a deletion that was asked for with `asked`, None being the pod's own (A31, A39)."""
-    if finished:
-        return 0
-    seconds = pod.termination_grace_period_seconds if asked is None else asked
-    if seconds < 0 or (seconds == 0 and not force):
-        return 1
-    return min(seconds, MAX_GRACE)
-
-
-def deleted(state: PodState, deletion: Deletion, now: datetime, *, at_once: bool = False) -> PodState:
-    """The state of a pod that is asked to end, perhaps once more: that may only shorten the grace, so that KILL comes
-    no later than it would have (SEMANTICS A31), or lift `hold`.  `at_once` kills without TERM."""
-    known = state.deletion
-    if known is not None:
-        deletion = Deletion(
-            known.requested,
-            min(known.grace, deletion.grace),
-            hold=known.hold and deletion.hold,
-            forced=known.forced or deletion.forced,
-        )
-    kill_at = state.kill_at
-    if at_once:
-        kill_at = now
-    elif kill_at is not None:
-        kill_at = min(kill_at, now + _at_least(deletion.grace))
-    return replace(state, deletion=deletion, kill_at=kill_at)
-
-
-def _at_least(grace: int) -> timedelta:
-    return max(timedelta(seconds=grace), MINIMUM_GRACE)
+    known = state.container(name)
+    if not known.ended or not known.back_off or termination.is_ending(state) or state.restarting:
+        return None
+    asked = next(each for each in pod.all_containers if each.name == name)
+    if verdict(pod, asked, known) is None or is_over(pod, state):
+        return None
+    when, _ = _back_off(known.back_off, known.ended.finished_at or now, now, max_back_off)
+    return known.back_off.seconds if when > now else None
 
 
 def exit_code(ends: Iterable[Terminated]) -> int:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sandbox.model import Container, Pod, RestartPolicy
-from sandbox.pod import lifecycle
+from sandbox.model import Container, Pod
+from sandbox.pod import lifecycle, termination
 from sandbox.pod.state import ContainerState, PodRecord, PodState
-from sandbox.status import CRASHING, CREATING, ContainerStatus, Phase, PodStatus, Running, Terminated, Waiting
+from sandbox.status import (
+    CRASHING,
+    CREATING,
+    INITIALIZING,
+    ContainerStatus,
+    Phase,
+    PodStatus,
+    Running,
+    Terminated,
+    Waiting,
+)
 from sandbox.status import ContainerState as Shown
 
 NOT_SCHEDULED = "FailedScheduling"  # the reason of the event that says what a pod waits for
@@ -18,20 +29,23 @@ def status(
 ) -> PodStatus:
     """The pod's status at `now`."""
     deletion = state.deletion
+    shown = phase(pod, state)
+    failed = state.failure if shown is Phase.FAILED else None
+
+    def statuses(asked: Iterable[Container]) -> tuple[ContainerStatus, ...]:
+        return tuple(_container(pod, record, state, each, back_off(each.name)) for each in asked)
+
+    def back_off(name: str) -> float | None:
+        return lifecycle.waits(pod, state, name, now, max_back_off)
+
     return PodStatus(
         pod=pod,
         uid=record.uid,
         creation_timestamp=record.created,
-        phase=phase(pod, state),
-        containers=tuple(
-            _container(
-                asked,
-                known := state.container(asked.name),
-                # What is to end is not started again, so it is in no back-off either.
-                *_state(record, known, None if deletion else lifecycle.waits(pod, known, now, max_back_off)),
-            )
-            for asked in pod.containers
-        ),
+        phase=shown,
+        containers=statuses(pod.containers),
+        init_containers=statuses(pod.init_containers),
+        initialized=lifecycle.initialized(pod, state),
         manifest=record.manifest,
         # A31: the time by which it is to be gone, counted from when it was first asked for.
         deletion_timestamp=deletion.requested + timedelta(seconds=deletion.grace) if deletion else None,
@@ -39,6 +53,8 @@ def status(
         start_time=state.started_at,
         pod_ips=state.pod_ips,
         sandbox_ready=state.sandbox,
+        reason=failed.reason if failed else "",
+        message=failed.message if failed else "",
         events=state.events,
         unschedulable=_unschedulable(state),
     )
@@ -50,40 +66,54 @@ def _unschedulable(state: PodState) -> str:
     return said[-1] if said and state.started_at is None and state.deletion is None else ""
 
 
-def _container(asked: Container, known: ContainerState, state: Shown, last: Terminated | None) -> ContainerStatus:
+def _container(
+    pod: Pod, record: PodRecord, state: PodState, asked: Container, back_off: float | None
+) -> ContainerStatus:
+    known = state.container(asked.name)
+    shown, last = _state(record, known, back_off, INITIALIZING if pod.init_containers else CREATING)
+    runs = isinstance(shown, Running)
     return ContainerStatus(
         name=asked.name,
         image=asked.image,
-        state=state,
+        state=shown,
         container_id=known.instance.id if known.instance else "",
         restart_count=known.restarts,
         last_state=last,
-        started=isinstance(state, Running),
-        ready=isinstance(state, Running),
+        started=bool(runs and known.instance and known.instance.started),
+        ready=_is_ready(pod, asked, known, runs=runs),
     )
 
 
-def _state(record: PodRecord, known: ContainerState, back_off: float | None) -> tuple[Shown, Terminated | None]:
+def _is_ready(pod: Pod, asked: Container, known: ContainerState, *, runs: bool) -> bool:
+    """Of an init container without restarts it is that it has done its work."""
+    if asked in pod.init_containers and not lifecycle.is_sidecar(asked):
+        return known.ended is not None and known.ended.exit_code == 0
+    return bool(runs and known.instance and known.instance.ready)
+
+
+def _state(
+    record: PodRecord, known: ContainerState, back_off: float | None, creating: str
+) -> tuple[Shown, Terminated | None]:
     """The container's state, and the end of the instance before; `back_off` is the seconds of it, if it is in one."""
     instance = known.instance
     if known.waiting is not None:
         waiting = Waiting(known.waiting.reason, known.waiting.message, known.waiting.hint)
         return waiting, known.ended or known.last
     if instance is None:
-        return Waiting(CREATING), known.last
+        return Waiting(creating), known.last
     if instance.ended is not None:
         if back_off is None:
             return instance.ended, known.last
         return Waiting(CRASHING, back_off_message(record, known.name, back_off)), instance.ended
     if instance.started_at is not None:
         return Running(instance.started_at), known.last
-    return Waiting(CREATING), known.last
+    return Waiting(creating), known.last
 
 
 def with_back_off(pod: Pod, record: PodRecord, state: PodState, ended: ContainerState, max_back_off: float) -> PodState:
     """The state with kubelet's event where the container that has just ended has to wait for its restart."""
     at = ended.ended.finished_at if ended.ended else None
-    if at is None or state.deletion or lifecycle.waits(pod, ended, at, max_back_off) is None:
+    if at is None or lifecycle.waits(pod, state, ended.name, at, max_back_off) is None:
         return state
     message = f"Back-off restarting failed container {ended.name} in pod {full_name(record)}"
     return state.with_event(at, "BackOff", message, container=ended.name, warning=True)
@@ -101,15 +131,19 @@ def back_off_message(record: PodRecord, container: str, seconds: float) -> str:
 
 
 def phase(pod: Pod, state: PodState) -> Phase:
-    """kubelet's getPhase, for app containers alone (SEMANTICS A12, A22); an open pod runs until it is deleted."""
-    if state.open and not state.deletion:
+    """kubelet's getPhase (SEMANTICS A12, A22); an open pod runs until it is deleted."""
+    ending = termination.is_ending(state)
+    if state.open and not ending:
         return Phase.RUNNING if state.started_at else Phase.PENDING
-    running = [each for each in state.containers if not each.ended]
-    if state.deletion and not any(each.runs for each in running):
+    runs = any(each.runs for each in state.containers)
+    if ending and not runs:
         return _stopped(pod, state)
-    if not all(_has_run(each) for each in running):
+    if lifecycle.is_over(pod, state) and not runs:  # its sidecars too: what is told to be over has no processes
+        return _stopped(pod, state)
+    if not lifecycle.initialized(pod, state):
         return Phase.PENDING
-    return Phase.RUNNING if running else _stopped(pod, state)
+    containers = [state.container(each.name) for each in pod.containers]
+    return Phase.RUNNING if all(each.ended or _has_run(each) for each in containers) else Phase.PENDING
 
 
 def _has_run(each: ContainerState) -> bool:
@@ -118,11 +152,7 @@ def _has_run(each: ContainerState) -> bool:
 
 
 def _stopped(pod: Pod, state: PodState) -> Phase:
-    succeeded = all(each.ended and each.ended.exit_code == 0 for each in state.containers)
-    if state.deletion is None and pod.restart_policy is RestartPolicy.ALWAYS:
-        return Phase.RUNNING
-    if succeeded:
-        return Phase.SUCCEEDED
-    if state.deletion is None and pod.restart_policy is RestartPolicy.ON_FAILURE:
-        return Phase.RUNNING
-    return Phase.FAILED
+    """Of a pod of which nothing runs, or will."""
+    ends = [state.container(each.name).ended for each in pod.containers]
+    succeeded = all(each is not None and each.exit_code == 0 for each in ends)
+    return Phase.SUCCEEDED if succeeded and state.failure is None else Phase.FAILED

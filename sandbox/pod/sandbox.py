@@ -20,7 +20,6 @@ from sandbox.linux import host, mounts, native
 from sandbox.pod import programs, wire
 from sandbox.pod.container import ContainerSpec, ExecSpec, compile_container, placed
 from sandbox.pod.ground import POD_ROOTFS, PODMON_OOM_SCORE_ADJ, PRIVATE, Sharing, compile_pod, compile_reaper
-from sandbox.pod.lifecycle import KILL_TIMEOUT, MINIMUM_GRACE
 from sandbox.pod.memory import NOTHING, Held
 from sandbox.pod.podmon import Child, Podmon, Stage
 from sandbox.pod.preparation import prepare
@@ -28,6 +27,7 @@ from sandbox.pod.privileges import Privileges
 from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.streams import LogTarget, open_streams
 from sandbox.pod.tasks import in_thread
+from sandbox.pod.termination import KILL_TIMEOUT, MINIMUM_GRACE
 
 RECORDS = "records"  # below the pod's directory: how its containers ended, a file each, by id
 STALL_TIMEOUT = 10.0  # seconds in which an attached client must take something of what waits for it

@@ -118,6 +118,17 @@ class SandboxContainer:
         with contextlib.suppress(NoSuchCgroup):
             self.scope.kill()
 
+    def thaw(self) -> bool:
+        """Let its processes go on where somebody has frozen it or its pod; whether that was so.  Raises CgroupError."""
+        try:
+            frozen = self.scope.events().frozen
+            if frozen:
+                for cgroup in (Cgroup(self.scope.path.parent), self.scope):
+                    cgroup.thaw()
+        except NoSuchCgroup:
+            return False
+        return frozen
+
     def kill_rest(self) -> None:
         """SIGKILL what the first process left behind when it ended.  Idempotent.
 

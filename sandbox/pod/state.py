@@ -30,8 +30,38 @@ class PodRecord:
 
 
 @dataclass(frozen=True)
+class Condemned:
+    """Why an instance that runs is to end, in kubelet's words, and its seconds of grace.
+
+    `again`: then the next one begins, even where the restart policy would have none.
+    """
+
+    message: str
+    grace: int
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """How far an instance has come that is being stopped; of this engine.
+
+    By `deadline` its preStop hook and those that end before it have to be done: then it gets its signal.
+    """
+
+    deadline: datetime
+    hook: bool = False  # its preStop hook runs
+    kill_at: datetime | None = None  # the signal has been sent, KILL comes then
+    killed_at: datetime | None = None  # KILL has been sent
+
+    def shortened(self, deadline: datetime, kill_at: datetime) -> Stopping:
+        """As after a further request, which may only bring the end nearer (SEMANTICS A31)."""
+        known = self.kill_at
+        return replace(self, deadline=min(self.deadline, deadline), kill_at=known and min(known, kill_at))
+
+
+@dataclass(frozen=True)
 class Instance:
-    """One run of a container: `attempt` is the restart count, `number` podmon's name for it.
+    """One run of a container: `attempt` is the restart count, `number` podmon's name for it, `generation` the pod's.
 
     It is written down before podmon is asked for it, so `started_at` and `ended` both None may mean that it never was.
     """
@@ -39,7 +69,13 @@ class Instance:
     id: str  # 64 hex digits
     number: int
     attempt: int
+    generation: int = 0
     started_at: datetime | None = None  # its program runs, or ran
+    hooked: bool = False  # its postStart hook is done
+    started: bool = False  # and its startup probe has succeeded
+    ready: bool = False
+    condemned: Condemned | None = None
+    stopping: Stopping | None = None
     ended: Terminated | None = None
 
 
@@ -88,9 +124,9 @@ class ContainerState:
     def restarts(self) -> int:
         return max(self.attempts - 1, 0)
 
-    def begun(self, identity: str, number: int, back_off: BackOff | None) -> ContainerState:
+    def begun(self, identity: str, number: int, back_off: BackOff | None, generation: int = 0) -> ContainerState:
         """With a new instance, which is still to be made."""
-        instance = Instance(identity, number, self.attempts)
+        instance = Instance(identity, number, self.attempts, generation)
         last = self.ended or self.last
         return ContainerState(self.name, instance, last, back_off or self.back_off, self.attempts + 1)
 
@@ -102,13 +138,24 @@ class ContainerState:
         """As it was before its next instance was tried, and could not be."""
         return replace(self, waiting=hindrance)
 
-    def started(self, at: datetime) -> ContainerState:
+    def renewed(self) -> ContainerState:
+        """As before an instance that is no restart: all containers of the pod are run anew."""
+        return replace(self, instance=None, last=self.ended or self.last)
+
+    def changed(self, **fields: Any) -> ContainerState:
+        """With other values in some fields of its instance."""
         assert self.instance is not None
-        return replace(self, instance=replace(self.instance, started_at=at))
+        return replace(self, instance=replace(self.instance, **fields))
+
+    def started(self, at: datetime) -> ContainerState:
+        return self.changed(started_at=at)
 
     def with_end(self, end: Terminated) -> ContainerState:
-        assert self.instance is not None
-        return replace(self, instance=replace(self.instance, ended=end))
+        return self.changed(ended=end, started=False, ready=False, stopping=None)
+
+    @property
+    def stopping(self) -> Stopping | None:
+        return self.instance.stopping if self.instance else None
 
 
 @dataclass(frozen=True)
@@ -126,22 +173,33 @@ class Deletion:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """The pod is to end as failed, by itself: why, and with how many seconds of grace."""
+
+    reason: str  # DeadlineExceeded, Evicted
+    message: str
+    grace: int
+
+
+@dataclass(frozen=True)
 class PodState:
     """Where a pod is in its life.
 
-    An `open` pod takes further containers while it lives: its sandbox is there whether any runs or not.
+    An `open` pod takes further containers while it lives: its sandbox is there whether any runs or not.  With each
+    `generation` its init containers run again: it is another with each sandbox, and where all containers are restarted.
     """
 
     containers: tuple[ContainerState, ...]
     open: bool = False
     sandbox: bool = False  # one was made, and not yet removed
     sandboxes: int = 0  # how many were made
+    generation: int = 0
+    restarting: bool = False  # all containers are to end, and to be run anew
     started_at: datetime | None = None
     pod_ips: tuple[str, ...] = ()  # of its newest sandbox, the first family first
     deletion: Deletion | None = None
+    failure: Failure | None = None
     events: tuple[Event, ...] = ()
-    kill_at: datetime | None = None  # of this engine: TERM has been sent, KILL comes then
-    killed_at: datetime | None = None  # of this engine: KILL has been sent
 
     def container(self, name: str) -> ContainerState:
         return next(each for each in self.containers if each.name == name)
@@ -173,7 +231,8 @@ class PodState:
 
     def forgotten(self) -> PodState:
         """As the next engine starts with it: a termination begins anew, with its full grace (SEMANTICS A41)."""
-        return replace(self, kill_at=None, killed_at=None)
+        containers = (each.changed(stopping=None) if each.stopping else each for each in self.containers)
+        return replace(self, containers=tuple(containers))
 
 
 def new_state(names: tuple[str, ...], *, open: bool = False) -> PodState:

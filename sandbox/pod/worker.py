@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, Unsupported, WrongState
 from sandbox.model import Pod
-from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, volumes
-from sandbox.pod.instances import Instances, Surroundings
+from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, termination, volumes
+from sandbox.pod.instances import Instances, Known, Surroundings
 from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
-from sandbox.pod.podmon import Stage
 from sandbox.pod.root_network import Attached
 from sandbox.pod.sandbox import RECORDS, PodSandbox
 from sandbox.pod.sandbox_container import SandboxContainer
-from sandbox.pod.state import ContainerState, Deletion, Instance, PodRecord, PodState
+from sandbox.pod.state import ContainerState, Deletion, Failure, Instance, PodRecord, PodState
 from sandbox.pod.tasks import Interrupted, Tasks, in_thread, unless
 from sandbox.status import Phase, PodStatus
 
@@ -33,8 +32,8 @@ RETRY_FIRST, RETRY_LAST = 0.5, 10.0  # seconds between two tries of something th
 # What is told where a step failed; kubelet's words where it has one.
 _FAILED: dict[type, str] = {
     lifecycle.MakeSandbox: "FailedCreatePodSandBox",
-    lifecycle.TearDown: "FailedKillPod",
-    lifecycle.Remove: "FailedKillPod",
+    termination.TearDown: "FailedKillPod",
+    termination.Remove: "FailedKillPod",
 }
 
 
@@ -88,20 +87,31 @@ class Worker:
 
     def delete(self, deletion: Deletion, *, at_once: bool = False) -> None:
         """End the pod.  A later call may only shorten the grace, or lift `hold` (SEMANTICS A31)."""
-        self._book.note(lifecycle.deleted(self.state, deletion, now(), at_once=at_once))
+        self._book.note(termination.deleted(self.state, deletion, now(), at_once=at_once))
+        self._ending.set()
+
+    def fail(self, reason: str, message: str, grace: int) -> None:
+        """End the pod as failed (SEMANTICS A17, A22); one that is to end already goes on with that."""
+        if not termination.is_ending(self.state) and not lifecycle.is_over(self.pod, self.state):
+            self._fail(Failure(reason, message, grace))
+
+    def _fail(self, failure: Failure) -> None:
+        state = self.state.with_event(now(), failure.reason, failure.message, warning=True)
+        self._book.note(replace(state, failure=failure))
         self._ending.set()
 
     def extend(self, record: PodRecord, pod: Pod) -> None:
         """Go on with one container more, which `record`, that stands on disk by now, and `pod` have already."""
         self.record = self._book.record = record
-        self.pod = self._instances.pod = pod
+        self.pod = pod
+        self._instances.extend(pod)
         self._book.note(self.state.with_new([pod.containers[-1].name]))
 
     # ---- the loop ----
 
     async def live(self) -> None:
         """Carry the pod through its life, to its removal or until cancelled."""
-        if self.state.deletion is not None:
+        if termination.is_ending(self.state):
             self._ending.set()
         try:
             while not self.removed:
@@ -110,7 +120,7 @@ class Worker:
                     await self._wait(None)
                     continue
                 decision = lifecycle.decide(self.pod, self.state, now(), self._limit)
-                if decision == lifecycle.Decision() and not self.state.sandbox:  # nothing of it runs, or will
+                if decision == termination.Decision() and not self.state.sandbox:  # nothing of it runs, or will
                     self._release_volumes()
                 if decision.action is None:
                     await self._wait(decision.wake)
@@ -128,7 +138,7 @@ class Worker:
             async with asyncio.timeout(seconds):
                 await self._book.noted.wait()
 
-    async def _carry_out(self, action: lifecycle.Action) -> None:
+    async def _carry_out(self, action: object) -> None:
         """Do it; what fails for reasons of the machine is told, and tried again."""
         was_ending = self._ending.is_set()
         try:
@@ -148,21 +158,35 @@ class Worker:
         else:
             self._retry = RETRY_FIRST
 
-    async def _do(self, action: lifecycle.Action) -> None:
+    async def _do(self, action: object) -> None:
         match action:
             case lifecycle.MakeSandbox():
                 await self._make_sandbox()
             case lifecycle.Start():
                 await self._start(action)
-            case lifecycle.Stop(kill_at):
-                self._stop(kill_at)
-            case lifecycle.Kill() if self._box is None:  # nobody would tell of what came of it
+            case lifecycle.Fail(failure):
+                self._fail(failure)
+            case lifecycle.RestartAll():
+                self._restart_all(action)
+            case lifecycle.Renew():
+                self._renew()
+            case _:
+                await self._end(action)
+
+    async def _end(self, action: object) -> None:
+        """A step of sandbox.pod.termination."""
+        match action:
+            case termination.Stop(names, deadline, hooks):
+                self._instances.stop(self._running(names), deadline, hooks=hooks)
+            case termination.Signal(name, kill_at):
+                self._instances.signal(self._running([name]), kill_at)
+            case termination.Kill() if self._box is None:  # nobody would tell of what came of it
                 await self._tear_down()
-            case lifecycle.Kill():
-                self._kill()
-            case lifecycle.TearDown():
+            case termination.Kill(names):
+                self._instances.kill(self._running(names))
+            case termination.TearDown():
                 await self._tear_down()
-            case lifecycle.Remove():
+            case termination.Remove():
                 await self._remove()
 
     # ---- the sandbox ----
@@ -204,7 +228,13 @@ class Worker:
         else:
             for reason, message in planning.resource_warnings(self.pod, self._store.slices.why_not):
                 state = state.with_event(now(), reason, message, warning=True)
-        return replace(state, sandbox=True, sandboxes=state.sandboxes + 1, started_at=state.started_at or now())
+        return replace(
+            state,
+            sandbox=True,
+            sandboxes=state.sandboxes + 1,
+            generation=state.generation + 1,
+            started_at=state.started_at or now(),
+        )
 
     def _have(self, box: PodSandbox) -> None:
         self._box = box
@@ -294,27 +324,25 @@ class Worker:
         if self._box is not None:  # or it died meanwhile: the next decision knows
             await self._instances.start(self._box, start)
 
+    def _restart_all(self, action: lifecycle.RestartAll) -> None:
+        """As a rule has it (SEMANTICS A20): what runs ends without grace, and the sandbox stays."""
+        message = f"Container {action.container} exited: all containers of the pod are restarted"
+        state = self.state.with_event(now(), "RestartAllContainers", message, container=action.container)
+        known = replace(state.container(action.container), back_off=action.back_off)
+        self._book.note(replace(state.with_container(known), restarting=True))
+
+    def _renew(self) -> None:
+        containers = tuple(each.renewed() for each in self.state.containers)
+        generation = self.state.generation + 1
+        self._book.note(replace(self.state, containers=containers, generation=generation, restarting=False))
+
     # ---- the end ----
 
-    def _stop(self, kill_at: datetime) -> None:
-        """TERM to each first process (SEMANTICS A35)."""
-        state = replace(self.state, kill_at=kill_at)
-        for made in self._running():
-            state = state.with_event(now(), "Killing", f"Stopping container {made.name}", container=made.name)
-            if made.stage is Stage.RUNNING:
-                made.signal(signal.SIGTERM)
-            else:
-                made.kill()  # its program never ran: nobody is there to hear it
-        self._book.note(state)
-
-    def _kill(self) -> None:
-        for made in self._running():
-            made.kill()
-        self._book.note(replace(self.state, killed_at=now()))
-
-    def _running(self) -> list[SandboxContainer]:
+    def _running(self, names: Sequence[str]) -> list[Known]:
+        """Those of these containers that run, and what podmon knows of each."""
         known = self._box.containers if self._box else {}
-        return [known[each.name] for each in self.state.containers if each.runs and each.name in known]
+        running = [each for each in map(self.state.container, names) if each.runs]
+        return [(each, known.get(each.name)) for each in running]
 
     # ---- adoption ----
 

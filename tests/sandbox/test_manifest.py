@@ -9,18 +9,7 @@ from sandbox.errors import ManifestError
 from sandbox.manifest import pod as tables
 from sandbox.manifest.fields import Record
 from sandbox.model import Container, EmptyDir, EnvVar, HostPath, Pod, RestartPolicy, Volume, VolumeMount
-
-GOOD = """\
-apiVersion: v1
-kind: Pod
-metadata:
-  name: web
-spec:
-  restartPolicy: Never
-  containers:
-  - name: app
-    image: busybox
-"""
+from tests.sandbox.manifests import GOOD, changed, in_container, in_metadata, in_spec, pod, refusals
 
 LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
@@ -42,37 +31,6 @@ LABEL_VALUE = (
     "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
-
-
-def changed(old: str, new: str) -> str:
-    assert GOOD.count(old) == 1
-    return GOOD.replace(old, new)
-
-
-def in_container(text: str) -> str:
-    """GOOD with a line more in its container, which is line 10 and is indented by 4."""
-    return GOOD + f"    {text}\n"
-
-
-def in_spec(text: str) -> str:
-    """GOOD with a line more in its spec, which is line 6 and is indented by 2."""
-    return changed("spec:\n", f"spec:\n  {text}\n")
-
-
-def in_metadata(text: str) -> str:
-    """GOOD with a line more in its metadata, which is line 4 and is indented by 2."""
-    return changed("metadata:\n", f"metadata:\n  {text}\n")
-
-
-def pod(text: str) -> Pod:
-    (one,) = manifest.load(text)
-    return one
-
-
-def refusals(text: str | bytes) -> list[str]:
-    with pytest.raises(ManifestError) as refused:
-        manifest.load(text, file="p")
-    return [str(finding).removeprefix("p:") for finding in refused.value.findings]
 
 
 # ---- what is accepted ----
@@ -405,8 +363,8 @@ def test_a_list_is_its_items() -> None:
         (GOOD + "  - {name: app, image: i}\n", '10:12: spec.containers[1].name: Duplicate value: "app"'),
         (in_container("imagee: x"), '10:5: spec.containers[0].imagee: unknown field "imagee", did you mean "image"?'),
         (
-            in_container("livenessProbe: {}"),
-            '10:5: spec.containers[0].livenessProbe: field "livenessProbe" is known but not implemented yet',
+            in_container("envFrom: [{}]"),
+            '10:5: spec.containers[0].envFrom: field "envFrom" is known but not implemented yet',
         ),
         (
             in_container("resources: {claims: [{name: gpu}]}"),
@@ -497,11 +455,11 @@ def test_a_faulty_mount_of_an_existing_volume_is_refused(mounts: str, refusal: s
 
 
 def test_every_finding_of_a_text_is_told_at_once_in_the_order_of_the_text() -> None:
-    text = in_container("livenessProbe: {}").replace("web", "Web").replace("busybox", "[]") + "---\nkind: Job\n"
+    text = in_container("envFrom: [{}]").replace("web", "Web").replace("busybox", "[]") + "---\nkind: Job\n"
     assert refusals(text) == [
         f'4:9: metadata.name: Invalid value: "Web": {SUBDOMAIN}',
         "9:12: spec.containers[0].image: Invalid value: […]: must be a string, not a list",
-        '10:5: spec.containers[0].livenessProbe: field "livenessProbe" is known but not implemented yet',
+        '10:5: spec.containers[0].envFrom: field "envFrom" is known but not implemented yet',
         '12:7: kind: Unsupported value: "Job": supported values: "Pod", "PersistentVolumeClaim"',
     ]
 

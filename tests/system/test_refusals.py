@@ -70,9 +70,9 @@ def test_a_misspelt_field_stands_with_its_line_and_a_guess(seedpod: Seedpod) -> 
 
 
 def test_a_field_that_is_not_implemented_is_refused_by_name(seedpod: Seedpod) -> None:
-    lines = refused(seedpod, with_container(seedpod, livenessProbe={"exec": {"command": ["true"]}}))
+    lines = refused(seedpod, with_container(seedpod, envFrom=[{"configMapRef": {"name": "c"}}]))
     assert len(lines) == 1
-    assert lines[0].endswith('spec.containers[1].livenessProbe: field "livenessProbe" is known but not implemented yet')
+    assert lines[0].endswith('spec.containers[1].envFrom: field "envFrom" is known but not implemented yet')
 
 
 def test_one_bad_pod_refuses_all_of_the_file(seedpod: Seedpod) -> None:
