@@ -9,7 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sandbox.model import PersistentVolumeClaim, Pod
+from sandbox.claim import PersistentVolumeClaim
+from sandbox.model import Pod
 
 CREATING = "ContainerCreating"  # reason of a container whose program is still to run
 INITIALIZING = "PodInitializing"  # of one that is to run once all init containers have done their work
@@ -142,6 +143,11 @@ class PodStatus:
     unschedulable: str = ""  # what the pod waits for before anything of it is made; empty where it does not
 
     @property
+    def all_containers(self) -> tuple[ContainerStatus, ...]:
+        """Init containers first; no two have the same name."""
+        return (*self.init_containers, *self.containers)
+
+    @property
     def over(self) -> bool:
         """Whether nothing of it will run any more."""
         return self.phase in (Phase.SUCCEEDED, Phase.FAILED)
@@ -156,6 +162,22 @@ class PodStatus:
         names = {each.name for each in self.pod.sidecars}
         sidecars = (each for each in self.init_containers if each.name in names)
         return not self.over and self.initialized and all(each.ready for each in (*self.containers, *sidecars))
+
+
+class ChangeType(StrEnum):
+    """What has happened to a pod that is watched."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True)
+class PodChange:
+    """A pod that came, changed or went; of one that went, `status` is the last that was known of it."""
+
+    type: ChangeType
+    status: PodStatus
 
 
 class ClaimPhase(StrEnum):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from sandbox.status import ClaimStatus, PodStatus
+from sandbox.status import ClaimStatus, PodChange, PodStatus
 
 if TYPE_CHECKING:
     from sandbox.pod.joining import Target
@@ -26,6 +26,18 @@ class Ended(Protocol):
     def finished(self) -> bool: ...
 
 
+class PodsWatch(Protocol):
+    """What becomes of pods; see sandbox.pod.client.PodsWatch."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
+
+    def until(self, deadline: float | None = None) -> Iterator[list[PodChange]]: ...
+
+
 class Client(Protocol):
     """A connection to the engine.  Every method raises SandboxError."""
 
@@ -34,6 +46,9 @@ class Client(Protocol):
 
     def pods(self) -> tuple[PodStatus, ...]:
         """All pods, by namespace and name."""
+
+    def watch_pods(self, namespace: str | None = None, name: str | None = None) -> PodsWatch:
+        """What becomes of the pods of a namespace (None: of all), or of those of one name in it."""
 
     def delete(self, namespace: str, name: str, *, grace: int | None, force: bool) -> str:
         """Begin to delete a pod, in `grace` seconds (None: its own).  Its UID.  Raises NotFound."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from email.utils import format_datetime
+from urllib.parse import quote
 
-from sandbox.front.table import NONE, aligned, human_duration, printable
+from sandbox.front.table import NONE, aligned, human_duration, printable, when
 from sandbox.front.v1 import V1, to_v1
 from sandbox.status import PodStatus
+
+_IN_A_PATH = "/$&+,:;=@~"  # what Go leaves as it is there
 
 MAX_ANNOTATION = 140  # longer ones go on lines of their own, cut
 
@@ -25,12 +28,14 @@ def describe(
 ) -> str:
     """The pod as kubectl describes it; `events` are `v1` Events, oldest first; times are in `zone`, None: here."""
     pod = to_v1(status, node_name=node_name)
+    kinds = ("initContainerStatuses", "containerStatuses")
+    statuses = {each["name"]: each for kind in kinds for each in pod["status"].get(kind, [])}
     lines = [
         *_identity(pod, now, zone),
         *_addresses(pod["status"]),
-        "Containers:",
-        *_containers(pod, zone),
-        *_conditions(pod["status"]),
+        *_containers("Init Containers", pod["spec"].get("initContainers", []), statuses, zone),
+        *_containers("Containers", pod["spec"]["containers"], statuses, zone),
+        *_conditions(pod),
         *_volumes(pod["spec"].get("volumes", [])),
         f"QoS Class:\t{pod['status']['qosClass']}",
         *_map("Node-Selectors", pod["spec"].get("nodeSelector", {})),
@@ -107,9 +112,10 @@ def _addresses(status: V1) -> Iterator[str]:
 # ---- containers ----
 
 
-def _containers(pod: V1, zone: tzinfo | None) -> Iterator[str]:
-    statuses = {each["name"]: each for each in pod["status"].get("containerStatuses", [])}
-    for container in pod["spec"]["containers"]:
+def _containers(title: str, containers: Sequence[V1], statuses: Mapping[str, V1], zone: tzinfo | None) -> Iterator[str]:
+    if containers:
+        yield f"{title}:"
+    for container in containers:
         status = statuses.get(container["name"])
         yield f"  {container['name']}:"
         if status:
@@ -124,6 +130,7 @@ def _containers(pod: V1, zone: tzinfo | None) -> Iterator[str]:
         if status:
             yield from _container_state(status, zone)
         yield from _resources(container["resources"])
+        yield from _probes(container)
         yield from _environment(container.get("env", []))
         yield from _mounts(container.get("volumeMounts", []))
 
@@ -176,6 +183,34 @@ def _resources(resources: V1) -> Iterator[str]:
             yield from (f"      {name}:\t{amount}" for name, amount in resources[title].items())
 
 
+def _probes(container: V1) -> Iterator[str]:
+    for title in ("Liveness", "Readiness", "Startup"):
+        if probe := container.get(f"{title.lower()}Probe"):
+            counts = (
+                f"delay={probe.get('initialDelaySeconds', 0)}s timeout={probe['timeoutSeconds']}s "
+                f"period={probe['periodSeconds']}s #success={probe['successThreshold']} "
+                f"#failure={probe['failureThreshold']}"
+            )
+            yield f"    {title}:\t{_action(probe)} {counts}"
+
+
+def _action(probe: V1) -> str:
+    match probe:
+        case {"exec": action}:
+            return f"exec [{' '.join(action.get('command', []))}]"
+        case {"httpGet": action}:
+            host = action.get("host", "")
+            at = f"{f'[{host}]' if ':' in host else host}:{action['port']}"
+            path = quote(action["path"], safe=_IN_A_PATH)
+            return f"http-get {action['scheme'].lower()}://{at}{'' if path.startswith('/') else '/'}{path}"
+        case {"tcpSocket": action}:
+            return f"tcp-socket {action.get('host', '')}:{action['port']}"
+        case {"grpc": action}:
+            return f"grpc <pod>:{action['port']} {action['service']}"
+        case _:
+            return "unknown"
+
+
 def _environment(variables: Sequence[V1]) -> Iterator[str]:
     yield "    Environment:" if variables else f"    Environment:\t{NONE}"
     for variable in variables:
@@ -193,7 +228,14 @@ def _mounts(mounts: Sequence[V1]) -> Iterator[str]:
 # ---- the rest ----
 
 
-def _conditions(status: V1) -> Iterator[str]:
+def _conditions(pod: V1) -> Iterator[str]:
+    status = pod["status"]
+    states = {each["type"]: each["status"] for each in status["conditions"]}
+    if gates := pod["spec"].get("readinessGates", []):
+        yield "Readiness Gates:"
+        yield "  Type\tStatus"
+        kinds = [gate["conditionType"] for gate in gates]
+        yield from (f"  {kind} \t{states.get(kind, NONE)} " for kind in kinds)
     yield "Conditions:"
     yield "  Type\tStatus"
     yield from (f"  {each['type']} \t{each['status']} " for each in status["conditions"])
@@ -248,17 +290,7 @@ def _events(events: Sequence[V1], now: datetime) -> Iterator[str]:
         source = event.get("source", {}).get("component") or event.get("reportingComponent", "")
         field = event.get("involvedObject", {}).get("fieldPath")
         message = (f"{field}: " if field else "") + str(event["message"]).strip()
-        yield f"  {event['type']}\t{event['reason']}\t{_when(event, now)}\t{source}\t{message}"
-
-
-def _when(event: V1, now: datetime) -> str:
-    first, last = (_since(event.get(field), now) for field in ("firstTimestamp", "lastTimestamp"))
-    count = event.get("count") or 1
-    return f"{last} (x{count} over {first})" if count > 1 else first
-
-
-def _since(time: str | None, now: datetime) -> str:
-    return human_duration(now - datetime.fromisoformat(time)) if time else "<unknown>"
+        yield f"  {event['type']}\t{event['reason']}\t{when(event, now)}\t{source}\t{message}"
 
 
 def _time(time: str | None, zone: tzinfo | None) -> str:

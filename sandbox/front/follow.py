@@ -18,7 +18,9 @@ from sandbox.pod.attempts import has_ended
 from sandbox.pod.client import Client
 from sandbox.pod.logs import Options, read
 from sandbox.pod.pacing import Pace
-from sandbox.status import CREATING, PodStatus, Waiting
+from sandbox.status import CREATING, INITIALIZING, PodStatus, Waiting
+
+_MAKING = (CREATING, INITIALIZING)  # reasons of an instance that is still to run its program
 
 
 def is_over(status: PodStatus | None) -> bool:
@@ -161,8 +163,8 @@ class Follower:
         status = self._status()
         if status is None or is_over(status):
             return False
-        known = next(each for each in status.containers if each.name == self._container)
-        return isinstance(known.state, Waiting) and known.restart_count == instance and known.state.reason == CREATING
+        known = next(each for each in status.all_containers if each.name == self._container)
+        return isinstance(known.state, Waiting) and known.restart_count == instance and known.state.reason in _MAKING
 
     def _status(self) -> PodStatus | None:
         return self._view.statuses[self._uid]
@@ -171,5 +173,5 @@ class Follower:
         status = self._status()
         if status is None:
             return False
-        known = next(each for each in status.containers if each.name == self._container)
+        known = next(each for each in status.all_containers if each.name == self._container)
         return bool(known.container_id) and known.restart_count >= instance

@@ -1,21 +1,23 @@
-"""`seedpod get`: the pods there are, as a table, as `v1` objects, or what a template picks out of them."""
+"""`seedpod get`: the pods there are, as a table, as `v1` objects, or what a template picks out of them; with `-w` what
+becomes of them.
+
+`get endpoints` is another verb behind the same word, see sandbox.front.get_endpoints.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sandbox.errors import SandboxError, quoted
-from sandbox.front import encode
+from sandbox.front import table
 from sandbox.front.client import Client
 from sandbox.front.errors import Usage, say
 from sandbox.front.naming import Chosen, Wanted, report
-from sandbox.front.table import nothing_found, table
+from sandbox.front.printers import printer
 from sandbox.front.v1 import V1, pod_list, to_v1
-
-_TABLES = (None, "", "wide")
-_FORMATS = ("json", "jsonpath", "name", "wide", "yaml")
+from sandbox.front.watching import Shown, changes
+from sandbox.status import ChangeType, PodChange
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,31 @@ class Request:
     selector: str | None = None
     output: str | None = None
     no_headers: bool = False
+    watch: bool = False
+    output_watch_events: bool = False
 
     def __post_init__(self) -> None:
         """Raises Usage."""
         self.wanted.check()
         printer(self.output)
+        if self.output_watch_events and not self.watch:
+            raise Usage("--output-watch-events option can only be used with --watch")
+        if self.watch and self.wanted.count > 1:
+            raise Usage("you may only watch a single resource or type of resource at a time", hint="seedpod get -w")
 
     @property
     def wanted(self) -> Wanted:
         return Wanted(self.words, self.namespace, self.all_namespaces, self.selector)
 
+    @property
+    def wide(self) -> bool:
+        return self.output == "wide"
+
 
 def get(client: Client, request: Request, *, now: datetime | None = None) -> int:
     """Print the pods.  The exit code: 1 where one of those named is not there."""
+    if request.watch:
+        return _watch(client, request, now)
     wanted, as_objects = request.wanted, printer(request.output)
     chosen = wanted.of(client.pods())
     if wanted.name and chosen.missing:
@@ -54,57 +68,54 @@ def get(client: Client, request: Request, *, now: datetime | None = None) -> int
 
 
 def _print_table(client: Client, request: Request, chosen: Chosen, now: datetime) -> None:
-    text = table(
+    text = table.table(
         chosen.pods,
         now=now,
         node_name=client.node_name,
-        wide=request.output == "wide",
+        wide=request.wide,
         all_namespaces=request.all_namespaces,
         headers=not request.no_headers,
     )
     print(text, end="")
     if not chosen.pods and not chosen.missing:
-        say(nothing_found(None if request.all_namespaces else request.namespace))
+        say(table.nothing_found(None if request.all_namespaces else request.namespace))
 
 
-# ---- formats ----
-
-# From objects, and the one object that they are together: the object itself where one was named, else a List.
-Printer = Callable[[Sequence[V1], V1], str]
+# ---- watching ----
 
 
-def printer(output: str | None) -> Printer | None:
-    """The printer of a format; None for a table.  Raises Usage."""
-    if output in _TABLES:
-        return None
-    kind, given, template = str(output).partition("=")
-    if kind == "jsonpath":
-        return _template(template)
-    if given or kind not in _PRINTERS:
-        formats = ",".join(_FORMATS)
-        raise Usage(
-            f"unable to match a printer suitable for the output format {quoted(str(output))}, "
-            f"allowed formats are: {formats}"
-        )
-    return _PRINTERS[kind]
+def _watch(client: Client, request: Request, now: datetime | None) -> int:
+    """Print the pods and each change of one, those to come included, until interrupted (SEMANTICS A38)."""
+    wanted, objects = request.wanted, _Objects(client.node_name)
+    shown = Shown(
+        request.output,
+        table.headings(wide=request.wide, all_namespaces=request.all_namespaces),
+        lambda pod: table.row(
+            pod, now=now or datetime.now(UTC), wide=request.wide, all_namespaces=request.all_namespaces
+        ),
+        headers=not request.no_headers,
+        events=request.output_watch_events,
+    )
+    for index, batch in enumerate(changes(client, wanted)):
+        if index == 0 and wanted.name and not batch:
+            return report(wanted.of(()).missing)
+        shown.show([each for change in batch if (each := objects.changed(change))])
+    return 0
 
 
-def _template(text: str) -> Printer:
-    if not text:
-        raise Usage("template format specified but no template given", hint="-o jsonpath='{.status.podIP}'")
-    from sandbox.front import jsonpath  # its grammar takes as long to compile as all the rest to import
+class _Objects:
+    """The objects of pods that are watched: what changes in a status alone, as its events do, is no change of them."""
 
-    try:
-        template = jsonpath.parse(text)
-    except SandboxError as error:
-        raise Usage(str(error)) from None
-    return lambda pods, together: template.render(together)
+    def __init__(self, node_name: str) -> None:
+        self._node_name = node_name
+        self._known: dict[str, V1] = {}
 
-
-_PRINTERS: Mapping[str, Printer] = {
-    "json": lambda pods, together: encode.json_text(together, indent=4) + "\n",
-    "yaml": lambda pods, together: encode.yaml_text(together),
-    "name": lambda objects, together: "".join(
-        f"{each['kind'].lower()}/{each['metadata']['name']}\n" for each in objects
-    ),
-}
+    def changed(self, change: PodChange) -> tuple[ChangeType, V1] | None:
+        pod = to_v1(change.status, node_name=self._node_name)
+        if change.type is ChangeType.DELETED:
+            self._known.pop(change.status.uid, None)
+        elif self._known.get(change.status.uid) == pod:
+            return None
+        else:
+            self._known[change.status.uid] = pod
+        return change.type, pod

@@ -50,7 +50,17 @@ class Template:
         try:
             return _render(self.parts, obj)
         except _Wrong as wrong:
-            raise SandboxError(f'error executing jsonpath "{self.text}": Error executing template: {wrong}') from None
+            raise self._error(wrong) from None
+
+    def values(self, obj: Any) -> Values:
+        """What its actions pick out of an object.  Raises SandboxError."""
+        try:
+            return [value for part in self.parts if isinstance(part, _Action) for value in part.find(obj)]
+        except _Wrong as wrong:
+            raise self._error(wrong) from None
+
+    def _error(self, wrong: _Wrong) -> SandboxError:
+        return SandboxError(f'error executing jsonpath "{self.text}": Error executing template: {wrong}')
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def logs(client: Client, root: Path, request: Request) -> int:
     options = _options(request)
     pod = naming.find_one(client.pods(), request.namespace, name)
     if request.all_containers:
-        containers = [container.name for container in pod.pod.containers]
+        containers = [container.name for container in pod.pod.all_containers]
     else:
         containers = [naming.container(pod.pod, request.container).name]
     if options.follow:
@@ -114,7 +114,7 @@ def _source(root: Path, request: Request, pod: PodStatus, name: str) -> _Source:
         return text + b"\n" if whole and entry.partial else text  # the next line may be another container's
 
     directory = log_directory(root, namespace=pod.pod.namespace, name=pod_name, uid=pod.uid, container=name)
-    status = next((each for each in pod.containers if each.name == name), None)
+    status = next((each for each in pod.all_containers if each.name == name), None)
     try:
         instance = attempts.to_read(status, name, pod_name, previous=request.previous)
     except WrongState as error:

@@ -85,6 +85,20 @@ class Wanted:
         return self._names[0] if len(self._names) == 1 else None
 
     @property
+    def count(self) -> int:
+        """How many names there are."""
+        return len(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each name once."""
+        return tuple(dict.fromkeys(self._names))
+
+    def selects(self, status: PodStatus) -> bool:
+        """Whether it is one of those that are asked for."""
+        return status in self.of([status]).pods
+
+    @property
     def _names(self) -> tuple[str, ...]:
         return names(self.words)
 
@@ -131,9 +145,10 @@ def report(errors: Sequence[SandboxError]) -> int:
 def container(pod: Pod, asked: str | None) -> Container:
     """The container called `asked`, or else the one that the pod's annotation names, or else the first.
 
-    Says on stderr which one it took where that is not plain.  Raises SandboxError.
+    Init containers are there by their names alone.  Says on stderr which one it took where that is not plain.  Raises
+    SandboxError.
     """
-    known = {each.name: each for each in pod.containers}
+    known = {each.name: each for each in (*pod.containers, *pod.init_containers)}
     if asked:
         if asked not in known:
             raise SandboxError(f"container {asked} is not valid for pod {pod.name}", hint=f"one of: {', '.join(known)}")
@@ -145,5 +160,7 @@ def container(pod: Pod, asked: str | None) -> Container:
         say(f"Default container name {quoted(annotated)} not found in pod {pod.name}")
     first = pod.containers[0]
     if len(known) > 1:
-        say(f'Defaulted container "{first.name}" out of: {", ".join(known)}')
+        inits = [f"{each.name} (init)" for each in pod.init_containers]
+        every = ", ".join([each.name for each in pod.containers] + inits)
+        say(f'Defaulted container "{first.name}" out of: {every}')
     return first

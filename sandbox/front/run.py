@@ -17,10 +17,10 @@ from sandbox.errors import KernelError, SandboxError
 from sandbox.front import files, signals
 from sandbox.front.errors import print_error, print_warning
 from sandbox.front.follow import Follower, View, is_over
+from sandbox.front.outcome import exit_code, has_begun
 from sandbox.front.output import Lines, Output
 from sandbox.linux import host
 from sandbox.model import Container, Pod
-from sandbox.pod import lifecycle
 from sandbox.pod.client import Client, Created
 from sandbox.pod.pacing import Pace, held
 from sandbox.pod.paths import log_directory
@@ -29,7 +29,6 @@ from sandbox.status import (
     REQUESTS_NOT_ENFORCED,
     Event,
     PodStatus,
-    Running,
     Terminated,
     Waiting,
 )
@@ -98,20 +97,8 @@ def _wait_begun(client: Client, uids: Sequence[str]) -> None:
     with client.watch(uids) as watch:
         for statuses in watch.until():
             told.tell(statuses)
-            if all(status is None or _has_begun(status) for status in statuses):
+            if all(status is None or has_begun(status) for status in statuses):
                 return
-
-
-def _has_begun(status: PodStatus) -> bool:
-    """Whether every container was started once, or could not be, or the pod waits for what somebody else has to do."""
-    return (
-        is_over(status)
-        or bool(status.unschedulable)
-        or all(
-            each.restart_count or each.last_state or isinstance(each.state, Running | Terminated) or each.hindrance
-            for each in status.containers
-        )
-    )
 
 
 def _wait_ready(client: Client, pods: Sequence[Pod], uids: Sequence[str], seconds: float) -> None:
@@ -161,7 +148,7 @@ class _Told:
                     self._ends.add(end.container_id)
                     subject = f'pod "{status.pod.name}", container "{container}": '
                     print_error(SandboxError(end.message, hint=end.hint or None), subject=subject)
-            for each in status.containers:
+            for each in status.all_containers:
                 if each.hindrance and (status.uid, each.name, each.hindrance) not in self._hindrances:
                     self._hindrances.add((status.uid, each.name, each.hindrance))
                     _tell_hindrance(status, each.name, each.hindrance)
@@ -189,7 +176,7 @@ def _refuse_unmade(status: PodStatus) -> None:
 
 
 def _failed_starts(status: PodStatus) -> Iterator[tuple[str, Terminated]]:
-    for each in status.containers:
+    for each in status.all_containers:
         for end in (each.last_state, each.state):
             if isinstance(end, Terminated) and end.reason == "StartError":
                 yield each.name, end
@@ -235,7 +222,7 @@ class _Run:
     def _follow(self, view: View) -> None:
         output = Output(self._news.put)
         for pod, uid in zip(self._pods, self._uids, strict=True):
-            for container in pod.containers:
+            for container in pod.all_containers:
                 lines = Lines(output, self._prefix(pod, container))
                 logs = log_directory(
                     self._root, namespace=pod.namespace, name=pod.name, uid=uid, container=container.name
@@ -288,10 +275,9 @@ class _Run:
     def _prefix(self, pod: Pod, container: Container) -> str:
         if len(self._pods) > 1:
             return f"{pod.name}/{container.name} | "
-        return f"{container.name} | " if len(pod.containers) > 1 else ""
+        return f"{container.name} | " if len(pod.all_containers) > 1 else ""
 
     def _exit_code(self, view: View) -> int:
         if self._signals:
             return 128 + self._signals[0]
-        ends = [each.state for status in view.statuses.values() if status for each in status.containers]
-        return lifecycle.exit_code(end for end in ends if isinstance(end, Terminated))
+        return exit_code(filter(None, view.statuses.values()))

@@ -150,22 +150,43 @@ def table(
 ) -> str:
     """The rows of `seedpod get` in the order given, with a heading; empty where there is no pod (see nothing_found)."""
     pods = [to_v1(status, node_name=node_name) for status in statuses]
-    columns = ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
-    rows = [[*_row(pod, now), *(_wide(pod) if wide else [])] for pod in pods]
-    if wide:
-        columns += ["IP", "NODE", "NOMINATED NODE", "READINESS GATES"]
-    if all_namespaces:
-        columns = ["NAMESPACE", *columns]
-        rows = [[pod["metadata"]["namespace"], *row] for pod, row in zip(pods, rows, strict=True)]
+    rows = [row(pod, now=now, wide=wide, all_namespaces=all_namespaces) for pod in pods]
     if not rows:
         return ""
-    return set_out(([columns] if headers else []) + rows)
+    return set_out(([headings(wide=wide, all_namespaces=all_namespaces)] if headers else []) + rows)
+
+
+def headings(*, wide: bool, all_namespaces: bool) -> list[str]:
+    columns = ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
+    if wide:
+        columns += ["IP", "NODE", "NOMINATED NODE", "READINESS GATES"]
+    return ["NAMESPACE", *columns] if all_namespaces else columns
+
+
+def row(pod: V1, *, now: datetime, wide: bool, all_namespaces: bool) -> list[str]:
+    """The cells of one `v1` Pod."""
+    cells = [*_row(pod, now), *(_wide(pod) if wide else [])]
+    return [pod["metadata"]["namespace"], *cells] if all_namespaces else cells
 
 
 def set_out(rows: Sequence[Sequence[str]]) -> str:
     """Rows in columns, as kubectl's tables are set."""
-    lines = ["\t".join(_cell(cell) for cell in row) + "\n" for row in rows]
-    return aligned("".join(lines), minimum=6, padding=3)
+    return Columns().lines(rows)
+
+
+class Columns:
+    """Columns of a table whose rows come in time: each is as wide as it had to be so far."""
+
+    def __init__(self) -> None:
+        self._widths: list[int] = []
+
+    def lines(self, rows: Sequence[Sequence[str]]) -> str:
+        """Further rows, of as many cells as the first; what stands in the last column is free."""
+        shown = [[_cell(cell) for cell in row] for row in rows]
+        for row in shown:
+            widths = [max(6, len(cell) + 3) for cell in row[:-1]]
+            self._widths = [max(pair) for pair in zip(widths, self._widths or widths, strict=True)]
+        return "".join("".join(map(str.ljust, row, self._widths)) + row[-1] + "\n" for row in shown)
 
 
 def nothing_found(namespace: str | None) -> str:
@@ -226,3 +247,14 @@ def human_duration(elapsed: timedelta) -> str:
     unit, minor = next((unit, minor) for limit, unit, minor in _FIGURES if seconds < limit)
     rest = seconds % unit // minor if minor else 0
     return f"{seconds // unit}{_LETTERS[unit]}" + (f"{rest}{_LETTERS[minor]}" if minor and rest else "")
+
+
+def when(event: V1, now: datetime) -> str:
+    """How long ago a `v1` Event was: 5s, or 10s (x4 over 5m)."""
+    first, last = (_since(event.get(field), now) for field in ("firstTimestamp", "lastTimestamp"))
+    count = event.get("count") or 1
+    return f"{last} (x{count} over {first})" if count > 1 else first
+
+
+def _since(time: str | None, now: datetime) -> str:
+    return human_duration(now - datetime.fromisoformat(time)) if time else "<unknown>"

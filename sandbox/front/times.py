@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from sandbox.errors import SandboxError, quoted
@@ -50,3 +50,8 @@ def moment(text: str) -> datetime:
     except ValueError:  # the 30th of February
         pass
     raise SandboxError(f"{quoted(text)} is no time as in RFC 3339: 2026-01-02T15:04:05Z")
+
+
+def rfc3339(time: datetime | None) -> str | None:
+    """A time as the API writes it: UTC, whole seconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None

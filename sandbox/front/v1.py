@@ -8,12 +8,13 @@ objects, and so do sandbox.front.table and sandbox.front.describe.  Pure: no clo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from sandbox import model
+from sandbox.front.times import rfc3339
+from sandbox.front.v1_conditions import conditions
 from sandbox.quantity import Quantity, parse
-from sandbox.status import ContainerState, ContainerStatus, Event, Phase, PodStatus, Running, Terminated, Waiting
+from sandbox.status import ContainerState, ContainerStatus, Event, PodStatus, Running, Terminated, Waiting
 
 V1 = dict[str, Any]
 
@@ -33,6 +34,13 @@ _CONTAINER_DEFAULTS: V1 = {
     "terminationMessagePath": "/dev/termination-log",
     "terminationMessagePolicy": "File",
 }
+_PROBES, _HOOKS = ("startupProbe", "livenessProbe", "readinessProbe"), ("postStart", "preStop")
+_PROBE_DEFAULTS: V1 = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+_HANDLER_DEFAULTS: Mapping[str, V1] = {
+    "httpGet": {"path": "/", "scheme": "HTTP"},
+    "tcpSocket": {},
+    "grpc": {"service": ""},
+}
 
 
 def to_v1(status: PodStatus, *, node_name: str) -> V1:
@@ -49,11 +57,6 @@ def to_v1(status: PodStatus, *, node_name: str) -> V1:
 def pod_list(pods: Iterable[V1]) -> V1:
     """Several `v1` objects as the `v1` List that kubectl prints."""
     return {"apiVersion": "v1", "kind": "List", "items": list(pods), "metadata": {"resourceVersion": ""}}
-
-
-def rfc3339(time: datetime | None) -> str | None:
-    """A time as the API writes it: UTC, whole seconds."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None
 
 
 def _present(**fields: object) -> V1:
@@ -79,17 +82,14 @@ def _metadata(status: PodStatus) -> V1:
 
 def _spec(status: PodStatus, node_name: str) -> V1:
     pod, written = status.pod, _said(_without_nulls(status.manifest.get("spec") or {}))
-    asked = {container.name: container.resources for container in pod.containers}
     spec = {
         **_POD_DEFAULTS,
         **written,
         "restartPolicy": str(pod.restart_policy),
         "terminationGracePeriodSeconds": pod.termination_grace_period_seconds,
         "nodeName": node_name,
-        "containers": [
-            {**_container(item, pod), "resources": _resources(asked.get(item["name"], model.Resources()))}
-            for item in _named(written, "containers", pod.containers, _from_container)
-        ],
+        **_present(initContainers=_containers(written, "initContainers", pod.init_containers, pod)),
+        "containers": _containers(written, "containers", pod.containers, pod),
     }
     if volumes := _named(written, "volumes", pod.volumes, _from_volume):
         spec["volumes"] = [_volume(item) for item in volumes]
@@ -117,12 +117,38 @@ def _said(fields: V1) -> V1:
     return {name: value for name, value in fields.items() if value != ""}
 
 
+def _containers(written: V1, field: str, ours: Iterable[model.Container], pod: model.Pod) -> list[V1]:
+    asked = {container.name: container.resources for container in ours}
+    return [
+        {**_container(item, pod), "resources": _resources(asked.get(item["name"], model.Resources()))}
+        for item in _named(written, field, ours, _from_container)
+    ]
+
+
 def _container(written: V1, pod: model.Pod) -> V1:
     image = written.get("image", "")
     container = {**_CONTAINER_DEFAULTS, "imagePullPolicy": _pull_policy(image), **_said(written)}
     if ports := written.get("ports"):
         container["ports"] = [_port(item, pod.host_network) for item in ports]
+    container.update({kind: _probe(container[kind]) for kind in _PROBES if container.get(kind)})
+    if hooks := container.get("lifecycle"):
+        container["lifecycle"] = {name: _handler(hook) if name in _HOOKS else hook for name, hook in hooks.items()}
     return container
+
+
+def _probe(written: V1) -> V1:
+    """With the defaults where nothing or 0 is said; a delay of 0 is left out."""
+    said = {name: value for name, value in written.items() if value != 0}
+    return {**_PROBE_DEFAULTS, **_handler(said)}
+
+
+def _handler(written: V1) -> V1:
+    """A handler of a probe or a hook; a field of it that is empty is an absent one."""
+    handler = dict(written)
+    for kind, defaults in _HANDLER_DEFAULTS.items():
+        if kind in handler:
+            handler[kind] = {**defaults, **_said(handler[kind])}
+    return handler
 
 
 def _port(written: V1, host_network: bool) -> V1:
@@ -217,13 +243,12 @@ def _status(status: PodStatus) -> V1:
     on_node = status.start_time is not None
     if status.unschedulable:
         # What kubelet has not seen has no containers yet, as little as one that the scheduler found no node for.
-        waits = _condition("PodScheduled", False, since=None, reason="Unschedulable", message=status.unschedulable)
-        return {"phase": str(status.phase), "conditions": [waits], "qosClass": str(status.pod.qos_class)}
+        return {"phase": str(status.phase), "conditions": conditions(status), "qosClass": str(status.pod.qos_class)}
     own = (status.host_ip,) if on_node and status.pod.host_network else ()
     ips = [{"ip": ip} for ip in status.pod_ips or own]
     return _present(
         phase=str(status.phase),
-        conditions=_conditions(status),
+        conditions=conditions(status),
         message=status.message,
         reason=status.reason,
         hostIP=status.host_ip if on_node else None,
@@ -231,7 +256,8 @@ def _status(status: PodStatus) -> V1:
         podIP=ips[0]["ip"] if ips else None,
         podIPs=ips,
         startTime=rfc3339(status.start_time),
-        # kubelet sorts them by name, whatever the order in the spec.
+        initContainerStatuses=[_container_status(each) for each in status.init_containers],
+        # kubelet sorts these by name, whatever the order in the spec.
         containerStatuses=[_container_status(each) for each in sorted(status.containers, key=lambda each: each.name)],
         qosClass=str(status.pod.qos_class),
     )
@@ -276,54 +302,6 @@ def _terminated(state: Terminated) -> V1:
     }
 
 
-# ---- conditions ----
-
-
-def _conditions(status: PodStatus) -> list[V1]:
-    """In kubelet's order.  `lastTransitionTime` is null where it is not known."""
-    completed = "PodCompleted" if status.phase is Phase.SUCCEEDED else ""
-    reason, message = _unready(status)
-    ready_since = None if reason else _last_start(status)
-    return [
-        _condition("PodReadyToStartContainers", status.sandbox_ready, since=None),
-        _condition("Initialized", True, since=status.start_time, reason=completed),
-        _condition("Ready", not reason, since=ready_since, reason=reason, message=message),
-        _condition("ContainersReady", not reason, since=ready_since, reason=reason, message=message),
-        _condition("PodScheduled", True, since=status.creation_timestamp),
-    ]
-
-
-def _condition(kind: str, true: bool, *, since: datetime | None, reason: str = "", message: str = "") -> V1:
-    return {
-        "type": kind,
-        "status": "True" if true else "False",
-        "lastProbeTime": None,
-        "lastTransitionTime": rfc3339(since),
-        **_present(reason=reason, message=message),
-    }
-
-
-def _unready(status: PodStatus) -> tuple[str, str]:
-    """Why the pod is not ready, as reason and message; empty when it is."""
-    known = {container.name: container for container in status.containers}
-    names = [container.name for container in status.pod.containers]
-    unknown = [name for name in names if name not in known]
-    unready = [name for name in names if name in known and not known[name].ready]
-    if status.phase is Phase.SUCCEEDED and not unknown:
-        return "PodCompleted", ""
-    if status.phase is Phase.FAILED:
-        return "PodFailed", ""
-    said = [("unknown", unknown), ("unready", unready)]
-    messages = [f"containers with {what} status: [{' '.join(which)}]" for what, which in said if which]
-    return ("ContainersNotReady", ", ".join(messages)) if messages else ("", "")
-
-
-def _last_start(status: PodStatus) -> datetime | None:
-    """Since when all containers have been running; without probes, a ready pod has been ready since then."""
-    starts = [each.state.started_at for each in status.containers if isinstance(each.state, Running)]
-    return max(starts, default=None)
-
-
 # ---- events ----
 
 
@@ -332,17 +310,31 @@ def events_of(status: PodStatus) -> list[V1]:
     return [_event(status, event) for event in status.events]
 
 
+def _field_path(pod: model.Pod, container: str) -> str:
+    """What of the pod an event is about: "" for one of the pod as a whole."""
+    if not container:
+        return ""
+    field = "initContainers" if any(each.name == container for each in pod.init_containers) else "containers"
+    return f"spec.{field}{{{container}}}"
+
+
 def _event(status: PodStatus, event: Event) -> V1:
     return {
         "apiVersion": "v1",
         "kind": "Event",
+        "metadata": {
+            # As kubelet names them: by the pod and the nanosecond.
+            "name": f"{status.pod.name}.{round(event.first.timestamp() * 10**6) * 1000:x}",
+            "namespace": status.pod.namespace,
+            "creationTimestamp": rfc3339(event.first),
+        },
         "involvedObject": {
             "apiVersion": "v1",
             "kind": "Pod",
             "name": status.pod.name,
             "namespace": status.pod.namespace,
             "uid": status.uid,
-            **_present(fieldPath=f"spec.containers{{{event.container}}}" if event.container else ""),
+            **_present(fieldPath=_field_path(status.pod, event.container)),
         },
         "type": "Warning" if event.warning else "Normal",
         "reason": event.reason,
@@ -351,4 +343,6 @@ def _event(status: PodStatus, event: Event) -> V1:
         "lastTimestamp": rfc3339(event.last),
         "count": event.count,
         "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": "",
     }

@@ -5,7 +5,8 @@ Pure: no clock, no I/O.
 
 from __future__ import annotations
 
-from sandbox.front.v1 import V1, rfc3339
+from sandbox.front.times import rfc3339
+from sandbox.front.v1 import V1
 from sandbox.status import ClaimStatus
 
 VOLUME_MODE = "Filesystem"

@@ -41,11 +41,15 @@ def _run(options: Options) -> int:
 
 
 def _get(options: Options) -> int:
-    from sandbox.front.get import Request, get
+    from sandbox.front import get, get_endpoints
 
-    request = filled(Request, options)
+    if get_endpoints.is_meant(options.words):
+        about_endpoints = filled(get_endpoints.Request, options)
+        with connect(options) as client:
+            return get_endpoints.get_endpoints(client, about_endpoints)
+    request = filled(get.Request, options)
     with connect(options) as client:
-        return get(client, request)
+        return get.get(client, request)
 
 
 def _describe(options: Options) -> int:
@@ -86,6 +90,22 @@ def _delete(options: Options) -> int:
     request = filled(Request, options)
     with connect(options) as client:
         return delete(client, request)
+
+
+def _events(options: Options) -> int:
+    from sandbox.front.events import Request, events
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return events(client, request)
+
+
+def _wait(options: Options) -> int:
+    from sandbox.front.wait import Request, wait
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return wait(client, request)
 
 
 def _volume(options: Options) -> int:
@@ -176,15 +196,39 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb(
         "get",
-        "show pods in a table, or as objects",
+        "show pods, or their endpoints, in a table or as objects",
         _get,
         (
-            *_SELECTING,
+            argument(
+                "words",
+                nargs="*",
+                metavar="NAME",
+                help='a pod; "pod" may stand before names, as in pod web, pod/web; or "endpoints" instead of any',
+            ),
+            *_SELECTING[1:],
             argument("-o", "--output", metavar="FORMAT", help="wide, json, yaml, name or jsonpath=TEMPLATE"),
             switch("--no-headers", help="no heading above the table"),
+            switch("-w", "--watch", help="then go on with each change, and with pods to come"),
+            switch("--output-watch-events", help="with -w, say of each what happened: ADDED, MODIFIED, DELETED"),
         ),
     ),
     Verb("describe", "tell all about pods, with what happened to them", _describe, _SELECTING),
+    Verb(
+        "events",
+        "show what happened to pods",
+        _events,
+        (
+            _NAMESPACE,
+            _ALL_NAMESPACES,
+            argument("--for", dest="about", metavar="POD", help="what happened to this one: pod/web"),
+            argument(
+                "--types", action="append", default=[], metavar="TYPES", help="only these: Warning, Normal [both]"
+            ),
+            argument("-o", "--output", metavar="FORMAT", help="json, yaml, name or jsonpath=TEMPLATE"),
+            switch("--no-headers", help="no heading above the table"),
+            switch("-w", "--watch", help="then go on with those to come"),
+        ),
+    ),
     Verb(
         "logs",
         "print what the containers of a pod wrote",
@@ -245,6 +289,29 @@ VERBS: tuple[Verb, ...] = (
                 help="how long to wait, as 90s or 1h30m [0: for ever]",
             ),
             switch("--ignore-not-found", help="a pod that is not there is no error"),
+        ),
+    ),
+    Verb(
+        "wait",
+        "wait until something is true of pods",
+        _wait,
+        (
+            *_SELECTING,
+            argument(
+                "--for",
+                dest="condition",
+                default="",
+                metavar="WHAT",
+                help="condition=Ready, condition=Ready=false, jsonpath='{.status.phase}'=Running, create or delete",
+            ),
+            switch("--all", help="all pods of the namespace that are there"),
+            argument(
+                "--timeout",
+                type=checked(times.duration),
+                default=timedelta(seconds=30),
+                metavar="DURATION",
+                help="how long to wait, for all together [30s]; 0 looks once, less than that waits for a week",
+            ),
         ),
     ),
     Verb(

@@ -11,8 +11,8 @@ from sandbox.errors import ManifestError, NotFound, SandboxError, quoted
 from sandbox.front import encode
 from sandbox.front.client import Client
 from sandbox.front.errors import Usage, say
-from sandbox.front.get import printer
 from sandbox.front.naming import report
+from sandbox.front.printers import printer
 from sandbox.front.table import human_duration, nothing_found, set_out
 from sandbox.front.v1 import V1, pod_list
 from sandbox.front.v1_claim import claim_to_v1
@@ -141,7 +141,7 @@ def _manifest(name: str, namespace: str, size: str) -> dict[str, Any]:
 def _checked(claim: dict[str, Any]) -> dict[str, Any]:
     """Raises SandboxError for names and sizes that are none: of a command line nobody wants to know the line."""
     from sandbox import manifest  # with its tables, which only this needs
-    from sandbox.model import PersistentVolumeClaim
+    from sandbox.claim import PersistentVolumeClaim
 
     try:
         manifest.object_from_dict(claim, PersistentVolumeClaim)

@@ -50,5 +50,5 @@ def end_of(status: ContainerStatus, instance: int) -> Terminated | None:
 
 def has_ended(status: PodStatus, container: str, instance: int) -> bool:
     """Whether that instance of the container has ended."""
-    known = next(each for each in status.containers if each.name == container)
+    known = next(each for each in status.all_containers if each.name == container)
     return known.restart_count > instance or end_of(known, instance) is not None

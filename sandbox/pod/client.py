@@ -12,15 +12,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 from sandbox.errors import SandboxError
 from sandbox.pod import requests
 from sandbox.pod.attempts import has_ended
 from sandbox.pod.connection import Connection, EngineEnded, connect, connect_or_start
 from sandbox.pod.paths import LOG_FILE
-from sandbox.pod.requests import Request
-from sandbox.status import ClaimStatus, PodStatus
+from sandbox.pod.requests import PodNews, PodNow, Request
+from sandbox.status import ChangeType, ClaimStatus, PodChange, PodStatus
 
 if TYPE_CHECKING:
     from sandbox.pod.joining import Target
@@ -152,6 +152,10 @@ class Client:
         """The statuses of these pods as they change; a connection of its own."""
         return Watch(self._root, uids)
 
+    def watch_pods(self, namespace: str | None = None, name: str | None = None) -> PodsWatch:
+        """What becomes of these pods, and of those that come; a connection of its own."""
+        return PodsWatch(self._root, namespace, name)
+
     def wait_removed(self, uid: str, timeout: float | None) -> bool:
         """Wait until nothing of the pod is left; False after `timeout` seconds (None: for ever)."""
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -166,20 +170,20 @@ class Client:
         return Ended(Watch(self._root, [uid]), container, instance)
 
 
-class Watch:
-    """The statuses of some pods, now and with each change: None for one that is gone.
+class Stream(Generic[T]):
+    """The answers of an engine to one request, now and with each change.
 
     Goes on with the next engine where one ends; `fileno` stays the same.
     """
 
-    def __init__(self, root: Path, uids: Sequence[str]) -> None:
+    def __init__(self, root: Path, wanted: Request[T]) -> None:
         self._root = root
-        self._wanted = requests.watch(uids)
+        self._wanted = wanted
         self._cancelled = False
         self._connection: Connection = _patiently(root, lambda: connect_or_start(root))
         self._first = _patiently(root, self._ask, self._reconnect)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -205,8 +209,8 @@ class Watch:
         """Whether `next` has something without waiting."""
         return self._first is not None or self._connection.ready()
 
-    def next(self) -> Statuses:
-        """The next statuses; the first ones are there at once.
+    def next(self) -> T:
+        """The next answer; the first one is there at once.
 
         Raises TimeoutError (see `until`), and EngineEnded once it was cancelled.
         """
@@ -224,22 +228,61 @@ class Watch:
                 answer = _patiently(self._root, self._ask, self._reconnect)
         return self._wanted.read(answer)
 
-    def until(self, deadline: float | None = None) -> Iterator[Statuses]:
-        """All statuses until the last pod is gone, or time.monotonic() has reached `deadline`."""
+    def _within(self, deadline: float | None) -> Iterator[T]:
+        """All answers until it is cancelled, or time.monotonic() has reached `deadline`."""
         while True:
             seconds = None if deadline is None else max(deadline - time.monotonic(), 0.001)
             self._connection.socket.settimeout(seconds)
             try:
-                statuses = self.next()
+                answer = self.next()
             except TimeoutError:
                 return
             except EngineEnded:  # cancelled
                 return
             finally:
                 self._connection.socket.settimeout(None)
+            yield answer
+
+
+class Watch(Stream[Statuses]):
+    """The statuses of some pods, now and with each change: None for one that is gone."""
+
+    def __init__(self, root: Path, uids: Sequence[str]) -> None:
+        super().__init__(root, requests.watch(uids))
+
+    def until(self, deadline: float | None = None) -> Iterator[Statuses]:
+        """All statuses until the last pod is gone, or time.monotonic() has reached `deadline`."""
+        for statuses in self._within(deadline):
             yield statuses
             if not any(statuses):
                 return
+
+
+class PodsWatch(Stream[PodNews]):
+    """What becomes of the pods of a namespace (None: of all), or of those of one name in it, one after the other."""
+
+    def __init__(self, root: Path, namespace: str | None = None, name: str | None = None) -> None:
+        super().__init__(root, requests.watch_pods(namespace, name))
+        self._known: dict[str, PodStatus] = {}
+
+    def until(self, deadline: float | None = None) -> Iterator[list[PodChange]]:
+        """What has changed, until it is cancelled or time.monotonic() has reached `deadline`.
+
+        The first are the pods that are there: ADDED, or none.  Nothing is told twice where an engine ends.
+        """
+        for news in self._within(deadline):
+            gone = self._known.keys() - {each.uid for each in news.pods} if news.whole else set()
+            now = [*(PodNow(uid, None) for uid in self._known if uid in gone), *news.pods]
+            yield [change for each in now if (change := self._change(each))]
+
+    def _change(self, now: PodNow) -> PodChange | None:
+        before = self._known.pop(now.uid, None)
+        if now.status is None:
+            return PodChange(ChangeType.DELETED, before) if before else None
+        self._known[now.uid] = now.status
+        if before == now.status:
+            return None
+        return PodChange(ChangeType.MODIFIED if before else ChangeType.ADDED, now.status)
 
 
 class Ended:

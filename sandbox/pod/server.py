@@ -1,7 +1,7 @@
 """An engine on its socket: requests in, answers out.
 
 A line of JSON each.  The server says first who it is; then the client asks, one thing at a time, and gets one answer,
-or a stream of them for `watch`:
+or a stream of them for `watch` and `watch_pods`:
 
     server                                          client
     {"engine": 2, "pid": …, "nodeName": …}
@@ -9,6 +9,10 @@ or a stream of them for `watch`:
     {"answer": …}  or  {"error": …, "message": …}
                                                     {"verb": "watch", "uids": […]}
     {"answer": [status or null, …]}   with each change, until all are gone
+                                                    {"verb": "watch", "uids": […], "until": "ready"}
+    {"answer": [status or null, …]}   with each change once all are ready, or never will be
+                                                    {"verb": "watch_pods", "namespace": …, "name": …}
+    {"answer": {"whole": …, "pods": […]}}   with each change, until the client goes
 
 Only root may connect.  What the verbs do is the engine's; this module knows only how they are asked for.
 """
@@ -16,22 +20,24 @@ Only root may connect.  What the verbs do is the engine's; this module knows onl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
 import struct
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.linux import privileges
-from sandbox.pod import codec, forks
+from sandbox.pod import codec, forks, watching
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
 from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path, unlock
+from sandbox.pod.requests import MILESTONES, PodNews
 from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of, in_thread
 from sandbox.pod.trees import remove_unmounted
@@ -89,7 +95,13 @@ class Server:
             answering = asyncio.create_task(self._answer(line, writer))
             # A client asks one thing at a time: what comes meanwhile is its end.
             end = asyncio.create_task(reader.read(1))
-            await asyncio.wait((answering, end), return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await asyncio.wait((answering, end), return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:  # the engine ends, and a watch would go on
+                answering.cancel()
+                end.cancel()
+                await asyncio.gather(answering, end, return_exceptions=True)
+                raise
             if not answering.done():
                 answering.cancel()
                 await asyncio.gather(answering, end, return_exceptions=True)  # that may have been an error, too
@@ -106,6 +118,10 @@ class Server:
             if request["verb"] == "watch":
                 async for statuses in self._watch(request):
                     await _send(writer, {"answer": statuses})
+            elif request["verb"] == "watch_pods":
+                async with contextlib.aclosing(self._watch_pods(request)) as answers:
+                    async for answer in answers:
+                        await _send(writer, {"answer": codec.encode(answer)})
             elif request["verb"] == "stop":
                 await self._stop(request)
                 await _send(writer, {"answer": None})
@@ -169,16 +185,24 @@ class Server:
             await self._engine.deletions_done()
 
     async def _watch(self, request: Mapping[str, Any]) -> AsyncIterator[list[Any]]:
-        """The statuses of these pods, null for one that is gone, now and with each change, until all are gone."""
+        """The statuses of these pods, null for one that is gone, now and with each change, until all are gone; those
+        before what the client waits for are spared it."""
         uids = [str(uid) for uid in request["uids"]]
+        is_there = MILESTONES.get(request.get("until", ""), lambda _: True)
         while True:
             workers = [self._engine.worker(uid) for uid in uids]
             there = [worker for worker in workers if worker and not worker.removed]
             changes = [worker.changed for worker in there]
-            yield [codec.encode(worker.status()) if worker in there and worker else None for worker in workers]
+            statuses = [worker.status() if worker in there and worker else None for worker in workers]
+            if all(map(is_there, statuses)):
+                yield [codec.encode(status) for status in statuses]
             if not changes:
                 return
             await any_of(*changes)
+
+    def _watch_pods(self, request: Mapping[str, Any]) -> AsyncGenerator[PodNews, None]:
+        namespace, name = request.get("namespace"), request.get("name")
+        return watching.news(self._engine, lambda pod: namespace in (None, pod.namespace) and name in (None, pod.name))
 
     # ---- its end ----
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,7 +14,7 @@ import pytest
 from sandbox.errors import AlreadyExists, NotFound, WrongState
 from sandbox.front import cli, verbs
 from sandbox.front.arguments import filled, parse
-from sandbox.status import ClaimStatus, PodStatus
+from sandbox.status import ChangeType, ClaimStatus, PodChange, PodStatus
 
 T = TypeVar("T")
 
@@ -46,6 +46,26 @@ class FakeEnd:
 
 
 @dataclass
+class FakeWatch:
+    """What becomes of pods; after that time is up, or, where there is no end, somebody presses Ctrl-C."""
+
+    batches: Sequence[list[PodChange]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        pass
+
+    def until(self, deadline: float | None = None) -> Iterator[list[PodChange]]:
+        yield from self.batches
+        if deadline is None:
+            raise KeyboardInterrupt
+
+
+@dataclass
 class FakeClient:
     """Has pods, forgets those that are deleted, and keeps what it was asked for."""
 
@@ -55,6 +75,7 @@ class FakeClient:
     ends: dict[str, FakeEnd] = field(default_factory=dict)
     lingering: frozenset[str] = frozenset()  # UIDs of pods that do not go
     known_claims: tuple[ClaimStatus, ...] = ()
+    changes: Sequence[Sequence[PodChange]] = ()  # what becomes of them, for who watches
     closed: bool = False
 
     def __enter__(self) -> Self:
@@ -66,6 +87,19 @@ class FakeClient:
     def pods(self) -> tuple[PodStatus, ...]:
         self.calls.append(("pods",))
         return tuple(self.statuses)
+
+    def watch_pods(self, namespace: str | None = None, name: str | None = None) -> FakeWatch:
+        self.calls.append(("watch_pods", namespace, name))
+        there = [PodChange(ChangeType.ADDED, each) for each in self.statuses]
+        wanted = [
+            [
+                each
+                for each in batch
+                if namespace in (None, each.status.pod.namespace) and name in (None, each.status.pod.name)
+            ]
+            for batch in (there, *self.changes)
+        ]
+        return FakeWatch(wanted)
 
     def delete(self, namespace: str, name: str, *, grace: int | None, force: bool) -> str:
         self.calls.append(("delete", namespace, name, grace, force))

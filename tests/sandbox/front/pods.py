@@ -44,15 +44,30 @@ def manifest(*names: str, **spec: Any) -> dict[str, Any]:
 
 
 def status(*containers: ContainerStatus, phase: Phase = Phase.RUNNING, name: str = "web", **more: Any) -> PodStatus:
-    """A pod of the containers given, started when it was made, five minutes ago."""
-    written = manifest(*(each.name for each in containers))
+    """A pod of the containers given, started when it was made, five minutes ago.
+
+    `inits` are its init containers, of which those in `sidecars` restart always.
+    """
+    inits: tuple[ContainerStatus, ...] = tuple(more.pop("inits", ()))
+    policies = {name: RestartPolicy.ALWAYS for name in more.pop("sidecars", ())}
+    spec = {
+        "initContainers": [
+            {"name": each.name, "image": each.image, "restartPolicy": policies.get(each.name)} for each in inits
+        ]
+    }
+    written = manifest(*(each.name for each in containers), **(spec if inits else {}))
     pod = Pod(
         name,
         namespace=more.pop("namespace", "default"),
         labels=more.pop("labels", {}),
         annotations=more.pop("annotations", {}),
         restart_policy=RestartPolicy.ALWAYS,
+        init_containers=tuple(
+            Container(each.name, each.image, restart_policy=policies.get(each.name)) for each in inits
+        ),
         containers=tuple(Container(each.name, each.image) for each in containers),
+        readiness_gates=more.pop("readiness_gates", ()),
     )
+    more["init_containers"] = inits
     facts = {"manifest": written, "start_time": BORN, "sandbox_ready": True, "pod_ips": ("10.0.0.2",), **more}
     return PodStatus(pod, "b7c8c5a4-0000-4000-8000-000000000001", BORN, phase, containers, **facts)

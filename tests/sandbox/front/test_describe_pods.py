@@ -48,6 +48,11 @@ def test_an_event_is_one_of_v1() -> None:
     assert events_of(WEB)[1] == {
         "apiVersion": "v1",
         "kind": "Event",
+        "metadata": {
+            "name": "web.18998ac9a4815600",
+            "namespace": "default",
+            "creationTimestamp": "2026-03-04T05:02:07Z",
+        },
         "involvedObject": {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -63,6 +68,8 @@ def test_an_event_is_one_of_v1() -> None:
         "lastTimestamp": "2026-03-04T05:05:58Z",
         "count": 3,
         "source": {"component": "seedpod"},
+        "reportingComponent": "seedpod",
+        "reportingInstance": "",
     }
 
 

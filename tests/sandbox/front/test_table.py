@@ -57,7 +57,7 @@ def test_a_pod_that_is_ready_says_so_although_one_container_completed() -> None:
     assert printed(pod).word == "Running"
 
 
-# ---- init containers, which so far only a `v1` Pod can have ----
+# ---- init containers, as any `v1` Pod may have them ----
 
 
 def v1_pod(

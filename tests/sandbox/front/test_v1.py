@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient, V1Pod
 
-from sandbox.front.v1 import pod_list, rfc3339, to_v1
+from sandbox.front.times import rfc3339
+from sandbox.front.v1 import pod_list, to_v1
 from sandbox.manifest import load
 from sandbox.model import (
     Capabilities,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from sandbox.errors import AlreadyExists, NotFound, SandboxError
-from sandbox.pod import codec, report, server
+from sandbox.pod import codec, report, requests, server
 from sandbox.pod.config import Config
 from sandbox.pod.connection import PROTOCOL
 from sandbox.pod.engine import Wanted
@@ -36,14 +36,14 @@ class FakeWorker:
         self.record = a_record(uid)
         self.removed = False
         self.changed = asyncio.Event()
-        self._state = state
+        self.state = state
 
     def status(self) -> PodStatus:
-        return report.status(a_pod(), self.record, self._state, NOON)
+        return report.status(a_pod(), self.record, self.state, NOON)
 
     def become(self, state: PodState | None) -> None:
         self.removed = state is None
-        self._state = state or self._state
+        self.state = state or self.state
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -57,6 +57,7 @@ class FakeEngine:
     raises: Exception | None = None
     config: Config = field(default_factory=lambda: Config("here"))
     fewer: asyncio.Event = field(default_factory=asyncio.Event)
+    more: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)  # its deletions are
     asked: asyncio.Event = field(default_factory=asyncio.Event)  # whether they are
     given_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -94,6 +95,9 @@ class FakeEngine:
         self._note("pods")
         return [worker.status() for worker in self.workers.values()]
 
+    def named(self) -> list[FakeWorker]:
+        return list(self.workers.values())
+
     def worker(self, uid: str) -> FakeWorker | None:
         return self.workers.get(uid)
 
@@ -104,6 +108,12 @@ class FakeEngine:
         except asyncio.CancelledError:
             self.given_up.set()
             raise
+
+    def add(self, worker: FakeWorker) -> FakeWorker:
+        self.workers[worker.record.uid] = worker
+        self.more.set()
+        self.more = asyncio.Event()
+        return worker
 
     def empty(self) -> None:
         self.workers.clear()
@@ -335,6 +345,27 @@ def test_a_watch_tells_each_change_until_all_are_gone(tmp_path: Path) -> None:
         worker.become(None)
         assert await one.hear() == {"answer": [None, None]}
         assert await one.ask({"verb": "pods"}) is not None, "and the client may go on asking"
+
+    play(tmp_path, scene)
+
+
+def test_a_watch_until_something_is_silent_before(tmp_path: Path) -> None:
+    async def scene(engine: FakeEngine, known: Server, client: Callable[[], Awaitable[Client]]) -> None:
+        one_starts, other = FakeWorker(UID, a_state()), FakeWorker("other", a_state(running()))
+        engine.workers |= {UID: one_starts, "other": other}
+        ready, gone = await greeted(client), await greeted(client)
+        told = asyncio.create_task(ready.ask({"verb": "watch", "uids": [UID, "other"], "until": requests.READY}))
+        over = asyncio.create_task(gone.ask({"verb": "watch", "uids": ["other"], "until": requests.GONE}))
+        other.become(a_state(running()))
+        await greeted(client)  # the server has gone through its loop
+        assert not told.done() and not over.done()
+        one_starts.become(a_state(running()))
+        assert await told == {"answer": [codec.encode(each.status()) for each in (one_starts, other)]}
+        other.become(None)
+        assert await over == {"answer": [None]}
+        assert await ready.hear() == {"answer": [codec.encode(one_starts.status()), None]}, "it will not be ready"
+        one_starts.become(None)
+        assert await ready.hear() == {"answer": [None, None]}
 
     play(tmp_path, scene)
 
