@@ -263,7 +263,7 @@ static void ask(struct client *client, const uint8_t *data, size_t size)
 		return;
 	size -= 1u + count;
 	memcpy(&message, data + 1 + count, size < sizeof message ? size : sizeof message);
-	if (size == sizeof message && message.type == SP_SHUTDOWN)
+	if (size >= SP_MESSAGE_OLDEST && size <= sizeof message && message.type == SP_SHUTDOWN)
 		may_end = true;
 	if (client->count < SENT)
 		client->sent[client->count++] = message;

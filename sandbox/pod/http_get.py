@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import h11
 
-from sandbox.errors import SandboxError, shown
+from sandbox.errors import SandboxError, quoted, shown
 from sandbox.model import HttpHeader
 from sandbox.pod.dialing import OURS, Unreachable, dialled, joined, words
 
@@ -149,6 +149,7 @@ class _Peer:
         self._split = urlsplit(url)
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._began = b""  # the first that came
+        self._ended = False
         self._where = ""
 
     async def __aenter__(self) -> _Peer:
@@ -206,7 +207,7 @@ class _Peer:
                 data = await self._reader.read(BLOCK)
                 if not data and not self._began:
                     raise self._exchange.failed("EOF")
-                self._began = self._began or data
+                self._began, self._ended = self._began or data, not data
                 self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
             raise self._exchange.failed(self._broken(error)) from None
@@ -217,10 +218,10 @@ class _Peer:
     def _broken(self, error: h11.RemoteProtocolError) -> str:
         if error.error_status_hint == 431:
             return f"net/http: server response headers exceeded {MAX_HEAD} bytes; aborted"
-        line = shown(self._began.partition(b"\n")[0].decode(errors="replace").rstrip("\r"))
+        line = self._began.partition(b"\n")[0].decode(errors="replace").rstrip("\r")
         if not line.startswith("HTTP/"):
-            return f"net/http: HTTP/1.x transport connection broken: malformed HTTP response {json.dumps(line)}"
-        if self._http.their_state is h11.MUST_CLOSE or "without sending" in str(error):
+            return f"net/http: HTTP/1.x transport connection broken: malformed HTTP response {quoted(line)}"
+        if self._ended:
             return "unexpected EOF"
         return f"net/http: HTTP/1.x transport connection broken: {shown(str(error))}"
 

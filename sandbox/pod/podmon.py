@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,13 @@ from sandbox.linux.ops import Op
 from sandbox.pod import forks, wire
 from sandbox.pod.child import Child, LogState, Stage
 from sandbox.pod.readiness import readable, writable
+from sandbox.pod.tasks import Tasks
 from sandbox.status import ExitStatus
 
 __all__ = ["POD_NAMESPACES", "Child", "Podmon", "Stage", "readable", "writable"]
 
 # What a pod shares; its pid namespace holds podmon alone, and what podmon starts in namespaces nested in it.
 POD_NAMESPACES = native.CLONE_NEWNET | native.CLONE_NEWIPC | native.CLONE_NEWUTS | native.CLONE_NEWPID
-
-
-QUIET = 7  # the protocol since which podmon may be told to tell nothing of a child but its end
 
 _GATES = {native.GATE["PREPARE"]: Stage.PREPARED, native.GATE["START"]: Stage.CREATED}
 
@@ -53,7 +51,7 @@ class Podmon:
         self._numbers = 0
         self._last_number = 0
         self._answers: dict[int, asyncio.Future[None]] = {}  # of requests under way, by serial
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._gone = False
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
@@ -74,7 +72,7 @@ class Podmon:
         try:
             return cls(ours, launched)
         except OSError as error:  # the loop cannot watch it
-            _end_unheard(launched.pidfd)
+            wire.end_unheard(launched.pidfd)
             forks.release(ours.fileno())
             ours.close()
             raise KernelError(error.errno or 0, step="watch podmon") from None
@@ -144,10 +142,10 @@ class Podmon:
     async def execute_kept(self, memfd: int, fds: Sequence[int], listed: Sequence[Op]) -> Child:
         """As `execute`, of a spec that is in a sealed `memfd` already; `fds` are the spec's own.
 
-        Nothing is heard of the child but its end, unless podmon is too old for that.
+        Nothing is heard of the child but its end, unless podmon is older than protocol 7.
         """
         child = self._new_own(listed)
-        quiet = {"quiet": 1} if self.protocol >= QUIET else {}
+        quiet = {"quiet": 1} if self.protocol >= 7 else {}
         await self._send("SPAWN", child, fds=(memfd, *fds), **quiet)
         return child
 
@@ -276,16 +274,11 @@ class Podmon:
             del self._answers[serial]
 
     def _ask_signal(self, child: Child, number: int) -> None:
-        self._in_background(self._send("SIGNAL", child, signal=number))
+        self._tasks.start(self._signal(child, number))
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        async def run() -> None:
-            with contextlib.suppress(WrongState):  # podmon is gone, and with it who was to hear it
-                await work
-
-        task = self._loop.create_task(run())
-        self._tasks.add(task)  # the loop itself keeps none alive
-        task.add_done_callback(self._tasks.discard)
+    async def _signal(self, child: Child, number: int) -> None:
+        with contextlib.suppress(WrongState):  # podmon is gone, and with it who was to hear it
+            await self._send("SIGNAL", child, signal=number)
 
     async def _send_spec(self, kind: str, child: Child, spec: ops.Spec) -> None:
         memfd = native.sealed_memfd("spec", spec.data)
@@ -404,10 +397,3 @@ class Podmon:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(wire.podmon_ended())
-
-
-def _end_unheard(pidfd: int) -> None:
-    """Kill a podmon to which nothing was said yet, reap it, and close its pidfd."""
-    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    os.waitid(os.P_PIDFD, pidfd, os.WEXITED | native.WALL)
-    os.close(pidfd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -59,6 +60,13 @@ def connected(directory: Path) -> socket.socket:
         control.close()
         raise
     return control
+
+
+def end_unheard(pidfd: int) -> None:
+    """Kill a podmon to which nothing was said yet, reap it, and close its pidfd."""
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED | native.WALL)
+    os.close(pidfd)
 
 
 def podmon_ended() -> WrongState:

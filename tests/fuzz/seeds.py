@@ -298,6 +298,9 @@ def _joined() -> Life:
     life.request("SPAWN", spec, "NULL", id=8, client=1, scope=own)
     life.act("REPORT", 3, bytes([FD["NULL"]]) + REPORT.pack(JOINED, 0, 99), haste=True)
     life.act("END", 3, b"\0\0")  # and the sibling has ended too by the time that this is read
+    life.request("SPAWN", spec, "NULL", id=9, client=1, scope=own, quiet=1)
+    life.report(4, JOINED, pid=1004, fd="NULL")
+    life.act("END", 4, b"\0\0")
     life.act("LEAVE", 1)
     return life
 
