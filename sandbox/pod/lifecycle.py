@@ -188,10 +188,13 @@ def init_has_failed(pod: Pod, state: PodState) -> bool:
     """Whether an init container has ended badly and is not tried again."""
     if initialized(pod, state):
         return False
-    regular = (each for each in pod.init_containers if not is_sidecar(each))
-    return any(
-        _is_final(pod, each, state) and not _has_succeeded(state.container(each.name), state) for each in regular
-    )
+    regular = [each for each in pod.init_containers if not is_sidecar(each)]
+    return any(_is_final(pod, each, state) and _code(each, state) != 0 for each in regular)
+
+
+def _code(container: Container, state: PodState) -> int | None:
+    ended = state.container(container.name).ended
+    return ended.exit_code if ended else None
 
 
 def _is_final(pod: Pod, container: Container, state: PodState) -> bool:

@@ -1,4 +1,4 @@
-"""Programs that are run in a container again and again, as probes are, at as little cost to engine and podmon as can be.
+"""Programs that are run in a container again and again, as probes are, at as little cost as can be.
 
 What is the same each time is made once and kept until the container has ended: the spec, sealed in its memfd, and
 the host's /proc.  Each run has a pipe for its output, one message there and, as of what happens on the way nobody wants

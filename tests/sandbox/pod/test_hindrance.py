@@ -9,9 +9,10 @@ import pytest
 
 from sandbox.errors import Hindered
 from sandbox.model import RestartPolicy
-from sandbox.pod import codec, instances, lifecycle, report
-from sandbox.pod.lifecycle import HINDERED, Decision, Start, decide
+from sandbox.pod import codec, instances, lifecycle, report, termination
+from sandbox.pod.lifecycle import HINDERED, Start, decide
 from sandbox.pod.state import ContainerState, Deletion, Hindrance, PodState, new_state
+from sandbox.pod.termination import Decision
 from sandbox.status import Phase, Waiting
 from tests.sandbox.pod.values import NOON, a_pod, a_record, a_state, after, ended, running, waiting
 from tests.sandbox.pod.world import World, app, is_running, living, play, until
@@ -47,7 +48,7 @@ def test_a_restart_waits_for_both_its_back_off_and_the_next_try() -> None:
 
 def test_a_pod_that_is_to_end_does_not_wait_for_it() -> None:
     state = a_state(hindered(waiting()), deletion=Deletion(NOON, 30))
-    assert decide(a_pod(), state, NOON) == Decision(lifecycle.Remove())
+    assert decide(a_pod(), state, NOON) == Decision(termination.Remove())
 
 
 def test_the_next_instance_ends_it_and_restores_nothing_else() -> None:

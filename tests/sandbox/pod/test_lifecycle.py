@@ -1,22 +1,20 @@
-"""Decisions about a pod's life: tables of single ones, and whole lives played with a clock of their own."""
+"""Decisions about a pod's life, one by one; whole lives are in test_lives."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from sandbox.model import Pod, RestartPolicy
-from sandbox.pod import lifecycle
-from sandbox.pod.lifecycle import Decision, Kill, MakeSandbox, Remove, Start, Stop, TearDown, decide
-from sandbox.pod.state import BackOff, ContainerState, Deletion, PodState, new_state
+from sandbox.model import Container, ExitCodes, ExitCodesOperator, Pod, RestartAction, RestartPolicy, RestartRule
+from sandbox.pod import lifecycle, termination
+from sandbox.pod.lifecycle import Fail, MakeSandbox, Renew, RestartAll, Start, decide
+from sandbox.pod.state import BackOff, Condemned, ContainerState, Deletion, PodState, Stopping, new_state
+from sandbox.pod.termination import Decision, Kill, Remove, Signal, Stop, TearDown
 from sandbox.status import Terminated
-from tests.sandbox.pod.values import NOON, a_pod, a_state, after, an_end, ended, making, running, waiting
+from tests.sandbox.pod.values import NOON, a_pod, a_state, after, an_end, ended, making, running, stopping, waiting
 
 ALWAYS, ON_FAILURE, NEVER = RestartPolicy.ALWAYS, RestartPolicy.ON_FAILURE, RestartPolicy.NEVER
 DELAYS = (0, 10, 20, 40, 80, 160, 300, 300)  # A21
@@ -113,11 +111,11 @@ def test_the_nearest_of_two_back_offs_is_waited_for() -> None:  # A21
 
 
 def test_the_seconds_of_a_back_off_are_told_only_while_it_lasts() -> None:  # A21
-    held = replace(ended(code=1), back_off=BackOff(40, NOON))
-    assert lifecycle.waits(a_pod(), held, after(39)) == 40
-    assert lifecycle.waits(a_pod(), held, after(40)) is None
-    assert lifecycle.waits(a_pod(), running(), NOON) is None
-    assert lifecycle.waits(a_pod(policy=NEVER), held, NOON) is None
+    held = a_state(replace(ended(code=1), back_off=BackOff(40, NOON)))
+    assert lifecycle.waits(a_pod(), held, "app", after(39)) == 40
+    assert lifecycle.waits(a_pod(), held, "app", after(40)) is None
+    assert lifecycle.waits(a_pod(), a_state(running()), "app", NOON) is None
+    assert lifecycle.waits(a_pod(policy=NEVER), held, "app", NOON) is None
 
 
 # ---- the end ----
@@ -129,24 +127,43 @@ def dying(*containers: ContainerState, grace: int = 30, hold: bool = False, **fi
 
 @pytest.mark.parametrize(("grace", "seconds"), [(-3, 2), (0, 2), (1, 2), (2, 2), (3, 3), (30, 30)])
 def test_kill_comes_after_the_grace_and_never_before_two_seconds(grace: int, seconds: int) -> None:  # A34, A40
-    assert decide(a_pod(), dying(running(), grace=grace), NOON) == Decision(Stop(after(seconds)))
+    deadline = after(max(grace, 1))
+    assert decide(a_pod(), dying(running(), grace=grace), NOON) == Decision(Stop(("app",), deadline))
+    told = dying(stopping(deadline=deadline), grace=grace)
+    assert decide(a_pod(), told, NOON) == Decision(Signal("app", after(seconds)))
 
 
 def test_the_grace_counts_from_the_signal_and_not_from_the_request() -> None:  # A41
     later = after(100)
-    assert decide(a_pod(), dying(running()), later) == Decision(Stop(later + timedelta(seconds=30)))
+    assert decide(a_pod(), dying(running()), later) == Decision(Stop(("app",), later + timedelta(seconds=30)))
+
+
+def test_all_containers_are_stopped_at_once_and_each_goes_its_own_way() -> None:  # A35
+    pod = a_pod("a", "b", "c")
+    assert decide(pod, dying(running("a"), ended("b"), running("c")), NOON) == Decision(Stop(("a", "c"), after(30)))
+    slow, quick = stopping("a", deadline=after(30), hook=True), stopping("c", deadline=after(30))
+    assert decide(pod, dying(slow, ended("b"), quick), after(4)) == Decision(Signal("c", after(30)))
+
+
+def test_a_pre_stop_hook_has_the_grace_and_the_signal_two_seconds_more() -> None:  # A33, A34
+    state = dying(stopping(deadline=after(5), hook=True), grace=5)
+    assert decide(a_pod(), state, after(4)) == Decision(None, after(5))
+    assert decide(a_pod(), state, after(5)) == Decision(Signal("app", after(7)))
+    done = dying(stopping(deadline=after(5)), grace=5)
+    assert decide(a_pod(), done, after(1)) == Decision(Signal("app", after(5))), "what the hook left of it"
+    assert decide(a_pod(), done, after(4)) == Decision(Signal("app", after(6)))
 
 
 def test_after_the_grace_what_still_runs_is_killed_once() -> None:  # A34
-    pod, state = a_pod(), dying(running(), kill_at=after(30))
+    pod, state = a_pod(), dying(stopping(deadline=after(30), kill_at=after(30)))
     assert decide(pod, state, after(29)) == Decision(None, after(30))
-    assert decide(pod, state, after(30)) == Decision(Kill())
-    killed = replace(state, killed_at=after(30))
+    assert decide(pod, state, after(30)) == Decision(Kill(("app",)))
+    killed = dying(stopping(deadline=after(30), kill_at=after(30), killed_at=after(30)))
     assert decide(pod, killed, after(31)) == Decision(None, after(40))
 
 
 def test_what_is_not_reported_dead_after_the_kill_goes_with_the_sandbox() -> None:
-    state = dying(running(), kill_at=NOON, killed_at=NOON)
+    state = dying(stopping(deadline=NOON, kill_at=NOON, killed_at=NOON))
     assert decide(a_pod(), state, after(10)) == Decision(TearDown())
 
 
@@ -160,40 +177,50 @@ def test_a_held_pod_gives_back_its_sandbox_and_stays_until_it_is_deleted_once_mo
     assert decide(a_pod(), held, NOON) == Decision(TearDown())
     held = replace(held, sandbox=False)
     assert decide(a_pod(), held, NOON) == Decision()
-    assert decide(a_pod(), lifecycle.deleted(held, Deletion(NOON, 0), NOON), NOON) == Decision(Remove())
+    assert decide(a_pod(), termination.deleted(held, Deletion(NOON, 0), NOON), NOON) == Decision(Remove())
 
 
 def test_nothing_starts_once_a_pod_is_to_end() -> None:
-    assert decide(a_pod("a", "b"), dying(running("a"), waiting("b")), NOON).action == Stop(after(30))
+    assert decide(a_pod("a", "b"), dying(running("a"), waiting("b")), NOON).action == Stop(("a",), after(30))
 
 
 def test_a_termination_begins_anew_with_the_next_engine() -> None:  # A41
-    state = dying(running(), kill_at=after(3), killed_at=after(3)).forgotten()
-    assert decide(a_pod(), state, after(5)) == Decision(Stop(after(35)))
+    state = dying(stopping(deadline=after(3), kill_at=after(3), killed_at=after(3))).forgotten()
+    assert decide(a_pod(), state, after(5)) == Decision(Stop(("app",), after(35)))
 
 
 @pytest.mark.parametrize(("second", "kill"), [(5, 13), (1, 10), (60, 30), (22, 30)])
 def test_a_second_delete_may_only_shorten(second: int, kill: int) -> None:  # A31
-    state = lifecycle.deleted(dying(running(), kill_at=after(30)), Deletion(after(8), second), after(8))
-    assert state.kill_at == after(kill)
+    signalled = dying(stopping(deadline=after(30), kill_at=after(30)))
+    state = termination.deleted(signalled, Deletion(after(8), second), after(8))
+    told = state.containers[0].stopping
+    assert told is not None
+    assert told.kill_at == after(kill)
     assert state.deletion == Deletion(NOON, min(second, 30))
 
 
+def test_a_second_delete_shortens_what_a_hook_has_left() -> None:  # A31
+    hooking = dying(stopping(deadline=after(30), hook=True))
+    state = termination.deleted(hooking, Deletion(after(8), 3), after(8))
+    assert decide(a_pod(), state, after(8)) == Decision(None, after(11))
+    assert decide(a_pod(), state, after(11)) == Decision(Signal("app", after(13)))
+
+
 def test_a_delete_at_once_kills_without_a_signal_before() -> None:
-    state = lifecycle.deleted(a_state(running()), Deletion(NOON, 30), NOON, at_once=True)
-    assert decide(a_pod(), state, NOON) == Decision(Kill())
+    state = termination.deleted(a_state(running()), Deletion(NOON, 30), NOON, at_once=True)
+    assert decide(a_pod(), state, NOON) == Decision(Kill(("app",)))
 
 
 @pytest.mark.parametrize(("first", "second", "held"), [(True, True, True), (True, False, False), (False, True, False)])
 def test_hold_can_be_lifted_and_not_taken_up_later(first: bool, second: bool, held: bool) -> None:
-    state = lifecycle.deleted(dying(hold=first), Deletion(NOON, 30, hold=second), NOON)
+    state = termination.deleted(dying(hold=first), Deletion(NOON, 30, hold=second), NOON)
     assert state.deletion is not None
     assert state.deletion.hold is held
 
 
 def test_a_name_that_was_freed_stays_free() -> None:  # A40
-    forced = lifecycle.deleted(a_state(), Deletion(NOON, 0, forced=True), NOON)
-    again = lifecycle.deleted(forced, Deletion(NOON, 30), NOON)
+    forced = termination.deleted(a_state(), Deletion(NOON, 0, forced=True), NOON)
+    again = termination.deleted(forced, Deletion(NOON, 30), NOON)
     assert again.deletion == Deletion(NOON, 0, forced=True)
 
 
@@ -213,13 +240,13 @@ def test_a_name_that_was_freed_stays_free() -> None:  # A40
 )
 def test_the_grace_of_a_deletion(asked: int | None, force: bool, finished: bool, grace: int) -> None:  # A31, A39
     pod = a_pod(termination_grace_period_seconds=7)
-    assert lifecycle.grace_period(pod, asked, finished=finished, force=force) == grace
+    assert termination.grace_period(pod, asked, finished=finished, force=force) == grace
 
 
 @pytest.mark.parametrize("asked", [None, 2**63 - 1, 10**11])
 def test_a_grace_beyond_any_date_still_has_an_end(asked: int | None) -> None:
     pod = a_pod(termination_grace_period_seconds=2**63 - 1)
-    grace = lifecycle.grace_period(pod, asked, finished=False, force=False)
+    grace = termination.grace_period(pod, asked, finished=False, force=False)
     assert isinstance(decide(pod, dying(running(), grace=grace), NOON).action, Stop)
 
 
@@ -250,183 +277,176 @@ def test_the_first_failure_in_time_is_the_code_and_of_two_at_once_the_first_cont
     assert lifecycle.exit_code(ends) == code
 
 
-# ---- whole lives ----
+# ---- init containers and sidecars (A2, A23) ----
+
+SIDECAR = {"restart_policy": ALWAYS}
 
 
-class Lives(RuleBasedStateMachine):
-    """A pod whose decisions are carried out at once, in a world where everything happens to it.
-
-    The clock goes from one `wake` to the next and never past one, so every promise can be checked to the microsecond.
-    """
-
-    @initialize(count=st.integers(1, 3), policy=st.sampled_from(RestartPolicy))
-    def begin(self, count: int, policy: RestartPolicy) -> None:
-        self.names = tuple("cab"[:count])
-        self.pod: Pod = a_pod(*self.names, policy=policy)
-        self.state = new_state(self.names)
-        self.now: datetime = NOON
-        self.alive: set[str] = set()
-        self.broken: set[str] = set()  # containers that cannot be started
-        self.deaf = False  # podmon does not report what was killed
-        self.removed = False
-        self.first: list[str] = []
-        self.promise: datetime | None = None
-        self.restarted: dict[str, tuple[int, datetime]] = {}  # how many in a row, and when the last
-        self.identities = itertools.count(1)
-        self.settle()
-
-    # what happens
-
-    @precondition(lambda self: self.alive)
-    @rule(data=st.data(), code=st.sampled_from([0, 0, 1, 137]))
-    def a_container_ends(self, data: st.DataObject, code: int) -> None:
-        self.end(data.draw(st.sampled_from(sorted(self.alive))), code)
-        self.settle()
-
-    @rule(seconds=st.sampled_from([0.5, 2, 5, 10, 35, 300, 599, 602, 1000]))
-    def time_passes(self, seconds: float) -> None:
-        self.pass_until(self.now + timedelta(seconds=seconds))
-
-    @rule(data=st.data())
-    def a_program_breaks_or_is_mended(self, data: st.DataObject) -> None:
-        self.broken ^= {data.draw(st.sampled_from(self.names))}
-
-    @precondition(lambda self: self.state.sandbox)
-    @rule()
-    def the_sandbox_dies(self) -> None:
-        for name in tuple(self.alive):
-            self.end(name, 137)
-        self.state = replace(self.state, sandbox=False)
-        self.settle()
-
-    @rule()
-    def the_engine_is_started_anew(self) -> None:
-        self.state = self.state.forgotten()
-        self.promise = None
-        self.settle()
-
-    @precondition(lambda self: not self.removed)
-    @rule(
-        grace=st.sampled_from([0, 1, 2, 3, 30, 100]), hold=st.booleans(), force=st.booleans(), at_once=st.booleans(),
-        deaf=st.booleans(), rare=st.integers(0, 3),
-    )  # fmt: skip
-    def it_is_deleted(self, *, grace: int, hold: bool, force: bool, at_once: bool, deaf: bool, rare: int) -> None:
-        if rare and self.state.deletion is None:
-            return  # or no life would be long
-        self.deaf |= deaf
-        self.delete(Deletion(self.now, grace, hold=hold, forced=force), at_once)
-
-    def teardown(self) -> None:
-        """Whatever has happened: deletion ends in removal, and in no more time than was promised."""
-        if not hasattr(self, "state") or self.removed:
-            return
-        self.delete(Deletion(self.now, 30), at_once=False)
-        self.pass_until(self.now + timedelta(seconds=41))
-        assert self.removed
-
-    # how the world goes on
-
-    def delete(self, deletion: Deletion, at_once: bool) -> None:
-        self.state = lifecycle.deleted(self.state, deletion, self.now, at_once=at_once)
-        if self.promise is not None:  # the signal was sent: KILL comes when it was promised, or earlier
-            self.promise = min(self.promise, self.now + timedelta(seconds=max(deletion.grace, 2)))
-        if at_once:
-            self.promise = self.now
-        self.settle()
-
-    def end(self, name: str, code: int) -> None:
-        self.alive.discard(name)
-        self.state = self.state.with_container(self.state.container(name).with_end(an_end(code, self.now)))
-
-    def pass_until(self, target: datetime) -> None:
-        while (wake := self.settle()) is not None and wake <= target:
-            self.now = wake
-        self.now = target
-
-    def settle(self) -> datetime | None:
-        """Carry out decisions until there is none for now; when to look again."""
-        if self.removed:
-            return None
-        for _ in range(100):
-            decision = decide(self.pod, self.state, self.now)
-            if decision.action is None:
-                assert decision.wake is None or decision.wake > self.now
-                self.check_rest()
-                return decision.wake
-            self.carry_out(decision.action)
-            if self.removed:
-                return None
-        raise AssertionError("it decides and decides")
-
-    def carry_out(self, action: lifecycle.Action) -> None:
-        match action:
-            case MakeSandbox():
-                assert not self.state.sandbox and self.state.deletion is None
-                self.state = replace(self.state, sandbox=True, sandboxes=self.state.sandboxes + 1)
-            case Start():
-                self.start(action)
-            case Stop(kill_at):
-                assert self.state.deletion is not None and self.alive
-                assert kill_at == self.now + timedelta(seconds=max(self.state.deletion.grace, 2))  # A34
-                self.promise = kill_at
-                self.state = replace(self.state, kill_at=kill_at)
-            case Kill():
-                assert self.now == self.promise
-                self.state = replace(self.state, killed_at=self.now)
-                for name in () if self.deaf else tuple(self.alive):
-                    self.end(name, 137)
-            case TearDown():
-                assert self.state.sandbox
-                assert not self.alive or self.deaf
-                for name in tuple(self.alive):
-                    self.end(name, 137)
-                self.state = replace(self.state, sandbox=False)
-            case Remove():
-                assert self.state.deletion is not None and not self.state.deletion.hold
-                assert not self.alive
-                self.removed = True
-
-    def start(self, start: Start) -> None:
-        known = self.state.container(start.container)
-        assert self.state.deletion is None
-        assert self.state.sandbox
-        assert start.container not in self.alive and not known.runs
-        if known.instance is None:
-            self.first.append(start.container)
-            assert tuple(self.first) == self.names[: len(self.first)]  # A2
-        else:
-            assert known.ended is not None and known.ended.finished_at is not None
-            assert lifecycle.restarts(self.pod.restart_policy, known.ended)  # A20
-            self.check_back_off(start.container, known.ended.finished_at)
-        fresh = known.begun(f"{next(self.identities):064x}", 1, start.back_off)
-        self.state = self.state.with_container(fresh)
-        if start.container in self.broken:
-            self.end(start.container, 128)
-        else:
-            self.state = self.state.with_container(fresh.started(self.now))
-            self.alive.add(start.container)
-
-    def check_back_off(self, name: str, finished: datetime) -> None:  # A21
-        row, last = self.restarted.get(name, (0, finished))
-        if finished - last > timedelta(minutes=10):
-            row = 0
-        assert self.now == finished + timedelta(seconds=DELAYS[min(row, len(DELAYS) - 1)])
-        self.restarted[name] = row + 1, self.now
-
-    def check_rest(self) -> None:
-        """What holds whenever there is nothing to do for now."""
-        state = self.state
-        running = {each.name for each in state.containers if each.runs}
-        assert running == self.alive
-        assert state.sandbox or not running
-        over = all(
-            each.ended and not lifecycle.restarts(self.pod.restart_policy, each.ended) for each in state.containers
-        )
-        if state.deletion is None:
-            assert state.sandbox is not over
-        elif not running:
-            assert state.deletion.hold and not state.sandbox
+def with_init(*init: Container, policy: RestartPolicy = ALWAYS, names: tuple[str, ...] = ("app",), **more: Any) -> Pod:
+    return replace(a_pod(*names, policy=policy), init_containers=init, **more)
 
 
-Lives.TestCase.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
-TestLives = Lives.TestCase
+def an_init(name: str, **fields: Any) -> Container:
+    return Container(name, "localhost/busybox", ("app",), **fields)
+
+
+def through(name: str, code: int = 0, generation: int = 0) -> ContainerState:
+    return ended(name, code).changed(generation=generation)
+
+
+def unstarted(name: str) -> ContainerState:
+    return running(name).changed(started=False, ready=False)
+
+
+def test_init_containers_run_one_after_the_other_and_then_the_others() -> None:  # A2, A23
+    pod = with_init(an_init("i"), an_init("j"))
+    assert decide(pod, a_state(waiting("i"), waiting("j"), waiting()), NOON) == Decision(Start("i"))
+    assert decide(pod, a_state(running("i"), waiting("j"), waiting()), NOON) == Decision()
+    assert decide(pod, a_state(through("i"), waiting("j"), waiting()), NOON) == Decision(Start("j"))
+    assert decide(pod, a_state(through("i"), through("j"), waiting()), NOON) == Decision(Start("app"))
+
+
+def test_the_next_init_container_waits_until_a_sidecar_has_started() -> None:  # A23
+    pod = with_init(an_init("s", **SIDECAR), an_init("i"))
+    assert decide(pod, a_state(unstarted("s"), waiting("i"), waiting()), NOON) == Decision()
+    assert decide(pod, a_state(running("s"), waiting("i"), waiting()), NOON) == Decision(Start("i"))
+    assert decide(pod, a_state(running("s"), through("i"), waiting()), NOON) == Decision(Start("app"))
+
+
+def test_nothing_is_begun_before_a_post_start_hook_is_done() -> None:  # A2
+    hooking = running("a").changed(hooked=False, started=False)
+    assert decide(a_pod("a", "b"), a_state(hooking, waiting("b")), NOON) == Decision()
+
+
+@pytest.mark.parametrize("policy", RestartPolicy)
+def test_an_init_container_that_fails_is_tried_again_unless_nothing_is(policy: RestartPolicy) -> None:  # A20, A22
+    state = a_state(through("i", 3), waiting())
+    decision = decide(with_init(an_init("i"), policy=policy), state, NOON)
+    assert decision == (Decision(TearDown()) if policy is NEVER else Decision(Start("i", BackOff(10, NOON))))
+
+
+def test_where_an_init_container_fails_for_good_the_sidecars_end() -> None:  # A22, A23
+    pod = with_init(an_init("s", **SIDECAR), an_init("i"), policy=NEVER, termination_grace_period_seconds=5)
+    assert decide(pod, a_state(running("s"), through("i", 1), waiting()), NOON) == Decision(Stop(("s",), after(5)))
+
+
+def test_an_init_container_is_not_run_again_once_the_pod_is_initialized() -> None:  # A23
+    pod = with_init(an_init("i"))
+    assert decide(pod, a_state(through("i"), ended(code=1)), NOON) == Decision(Start("app", BackOff(10, NOON)))
+
+
+def test_with_another_sandbox_init_containers_run_anew() -> None:  # A22
+    pod = with_init(an_init("i"))
+    state = a_state(through("i", generation=1), through("app", 137, generation=1), generation=2)
+    assert decide(pod, state, NOON).action == Start("i", BackOff(10, NOON))
+
+
+def test_a_sidecar_is_restarted_whatever_the_pods_policy_says_and_holds_up_nothing_then() -> None:  # A23
+    pod = with_init(an_init("s", **SIDECAR), policy=NEVER)
+    assert decide(pod, a_state(ended("s"), running()), NOON) == Decision(Start("s", BackOff(10, NOON)))
+    held = replace(ended("s", 1), back_off=BackOff(40, NOON))
+    assert decide(with_init(an_init("s", **SIDECAR)), a_state(held, ended()), after(1)).action == Start(
+        "app", BackOff(10, after(1))
+    )
+
+
+def test_sidecars_end_when_the_work_is_done_in_reverse_order() -> None:  # A23, A35
+    pod = with_init(an_init("s", **SIDECAR), an_init("t", **SIDECAR), policy=NEVER)
+    assert decide(pod, a_state(running("s"), running("t"), ended()), NOON) == Decision(Stop(("s", "t"), after(30)))
+    s, t = stopping("s", deadline=after(30)), stopping("t", deadline=after(30))
+    assert decide(pod, a_state(s, t, ended()), after(1)) == Decision(Signal("t", after(30)))
+    signalled = stopping("t", deadline=after(30), kill_at=after(30))
+    assert decide(pod, a_state(s, signalled, ended()), after(1)) == Decision(None, after(30))
+    assert decide(pod, a_state(s, ended("t"), ended()), after(2)) == Decision(Signal("s", after(30)))
+    assert decide(pod, a_state(ended("s"), ended("t"), ended()), after(3)) == Decision(TearDown())
+
+
+def test_a_sidecar_waits_for_the_others_no_longer_than_the_grace() -> None:  # A35
+    pod = with_init(an_init("s", **SIDECAR))
+    deaf = stopping("app", deadline=after(30), kill_at=after(30), killed_at=after(30))
+    state = dying(stopping("s", deadline=after(30)), deaf)
+    assert decide(pod, state, after(29)) == Decision(None, after(30))
+    assert decide(pod, state, after(30)) == Decision(Signal("s", after(32)))
+
+
+# ---- restart rules (A20) ----
+
+
+def ruled(action: RestartAction, operator: ExitCodesOperator, *codes: int) -> tuple[RestartRule, ...]:
+    return (RestartRule(action, ExitCodes(operator, codes)),)
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "again"), [(NEVER, 42, True), (NEVER, 1, False), (ON_FAILURE, 1, True), (ON_FAILURE, 0, False)]
+)
+def test_a_rule_comes_before_the_containers_policy_and_that_before_the_pods(
+    policy: RestartPolicy, code: int, again: bool
+) -> None:  # A20
+    rules = ruled(RestartAction.RESTART, ExitCodesOperator.IN, 42)
+    container = Container("app", "i", restart_policy=policy, restart_policy_rules=rules)
+    pod = replace(a_pod(policy=NEVER), containers=(container,))
+    assert isinstance(decide(pod, a_state(ended(code=code)), NOON).action, Start) is again
+
+
+def test_a_rule_may_have_all_containers_run_anew() -> None:  # A20
+    rules = ruled(RestartAction.RESTART_ALL_CONTAINERS, ExitCodesOperator.NOT_IN, 0)
+    app = Container("app", "i", restart_policy=NEVER, restart_policy_rules=rules)
+    pod = replace(a_pod(policy=NEVER), containers=(app, Container("b", "i")), init_containers=(an_init("i"),))
+    state = a_state(through("i"), ended(code=3), running("b"))
+    assert decide(pod, state, NOON) == Decision(RestartAll("app", BackOff(10, NOON)))
+    state = replace(state, restarting=True)
+    assert decide(pod, state, NOON) == Decision(Kill(("b",))), "without grace"
+    assert decide(pod, a_state(through("i"), ended(code=3), ended("b", 137), restarting=True), NOON) == Decision(
+        Renew()
+    )
+    renewed = a_state(*(each.renewed() for each in state.containers), generation=1)
+    assert decide(pod, renewed, NOON) == Decision(Start("i"))
+
+
+def test_restarts_of_all_containers_are_held_back_as_those_of_one_are() -> None:  # A20, A21
+    rules = ruled(RestartAction.RESTART_ALL_CONTAINERS, ExitCodesOperator.IN, 3)
+    pod = replace(a_pod(), containers=(Container("app", "i", restart_policy=NEVER, restart_policy_rules=rules),))
+    held = a_state(replace(ended(code=3), back_off=BackOff(20, NOON)))
+    assert decide(pod, held, after(19)) == Decision(None, after(20))
+    assert decide(pod, held, after(20)) == Decision(RestartAll("app", BackOff(40, after(20))))
+    assert lifecycle.waits(pod, held, "app", after(19)) == 20
+
+
+# ---- ends that nobody asked for ----
+
+
+def test_a_container_that_is_condemned_is_stopped_with_its_own_grace_and_its_siblings_run_on() -> None:
+    condemned = running("a").changed(condemned=Condemned("it failed", 3, again=True))
+    pod = a_pod("a", "b", policy=NEVER)
+    assert decide(pod, a_state(condemned, running("b")), NOON) == Decision(Stop(("a",), after(3)))
+    told = condemned.changed(stopping=Stopping(after(3)))
+    assert decide(pod, a_state(told, running("b")), after(1)) == Decision(Signal("a", after(3)))
+    over = told.with_end(an_end(0, after(2)))
+    assert decide(pod, a_state(over, running("b")), after(2)).action == Start("a", BackOff(10, after(2)))
+
+
+def test_a_condemned_container_that_does_not_die_is_killed_again_and_its_pod_stays() -> None:
+    killed = running().changed(condemned=Condemned("it failed", 3), stopping=Stopping(NOON, killed_at=NOON))
+    assert decide(a_pod(), a_state(killed), after(9)) == Decision(None, after(10))
+    assert decide(a_pod(), a_state(killed), after(10)) == Decision(Kill(("app",)))
+
+
+def test_a_pod_that_is_active_for_too_long_fails_with_its_grace() -> None:  # A22
+    pod = a_pod(active_deadline_seconds=60, termination_grace_period_seconds=7)
+    state = a_state(running(), started_at=NOON)
+    assert decide(pod, state, after(59)) == Decision(None, after(60))
+    decision = decide(pod, state, after(60))
+    assert isinstance(decision.action, Fail)
+    failed = replace(state, failure=decision.action.failure)
+    assert failed.failure and (failed.failure.reason, failed.failure.grace) == ("DeadlineExceeded", 7)
+    assert decide(pod, failed, after(61)) == Decision(Stop(("app",), after(68)))
+    assert decide(pod, replace(failed, containers=(ended(),)), after(62)) == Decision(TearDown())
+    gone = replace(failed, containers=(ended(),), sandbox=False)
+    assert decide(pod, gone, after(62)) == Decision()
+    deleted = termination.deleted(gone, Deletion(after(70), 0), after(70))
+    assert decide(pod, deleted, after(70)) == Decision(Remove())
+
+
+def test_a_pod_that_has_finished_does_not_fail_later() -> None:  # A22
+    pod = a_pod(policy=NEVER, active_deadline_seconds=60)
+    assert decide(pod, a_state(ended(), started_at=NOON, sandbox=False), after(100)) == Decision()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from sandbox.errors import AlreadyExists, ManifestError, NotFound, WrongState
 from sandbox.model import RestartPolicy
 from sandbox.pod import store as store_module
 from sandbox.pod.engine import Engine, Wanted, with_container
-from sandbox.pod.lifecycle import Decision, MakeSandbox, Remove, Start, Stop, TearDown, decide
+from sandbox.pod.lifecycle import MakeSandbox, Start, decide
 from sandbox.pod.report import phase
 from sandbox.pod.state import Deletion, PodState, new_state
+from sandbox.pod.termination import Decision, Remove, Stop, TearDown
 from sandbox.pod.worker import Worker
 from sandbox.status import Phase
 from tests.sandbox.pod.values import NOON, UID, a_pod, a_state, after, ended, running, waiting
@@ -39,12 +41,14 @@ def a_container(name: str, *command: str) -> dict[str, Any]:
 
 
 def test_its_sandbox_is_made_before_there_is_any_container() -> None:
-    assert decide(a_pod(policy=RestartPolicy.NEVER), new_state((), open=True), NOON) == Decision(MakeSandbox())
+    empty = replace(a_pod(policy=RestartPolicy.NEVER), containers=())
+    assert decide(empty, new_state((), open=True), NOON) == Decision(MakeSandbox())
 
 
 def test_its_sandbox_stays_between_containers() -> None:
-    pod, state = a_pod(policy=RestartPolicy.NEVER), a_state(ended("a"), ended("b", 1), open=True)
-    assert decide(pod, state, NOON) == Decision()
+    state = a_state(ended("a"), ended("b", 1), open=True)
+    assert decide(a_pod("a", "b", policy=RestartPolicy.NEVER), state, NOON) == Decision()
+    pod = a_pod(policy=RestartPolicy.NEVER)
     assert decide(pod, a_state(open=True).with_new(()), NOON).action == Start("app")
 
 
@@ -60,7 +64,7 @@ def test_one_whose_podmon_died_gets_a_new_sandbox_though_nothing_is_to_be_starte
 
 def test_it_ends_as_any_other_pod() -> None:
     pod, deletion = a_pod("a", policy=RestartPolicy.NEVER), Deletion(NOON, 5)
-    assert decide(pod, a_state(running("a"), open=True, deletion=deletion), NOON) == Decision(Stop(after(5)))
+    assert decide(pod, a_state(running("a"), open=True, deletion=deletion), NOON) == Decision(Stop(("a",), after(5)))
     assert decide(pod, a_state(ended("a"), open=True, deletion=deletion), NOON) == Decision(Remove())
     held = Deletion(NOON, 5, hold=True)
     assert decide(pod, a_state(ended("a"), open=True, deletion=held), NOON) == Decision(TearDown())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sandbox.pod.state import MAX_EVENTS, BackOff, ContainerState, Instance, new_state
+from sandbox.pod.state import MAX_EVENTS, BackOff, ContainerState, Instance, Stopping, new_state
 from tests.sandbox.pod.values import IDENTITY, NOON, a_state, after, an_end, ended, making, running, waiting
 
 
@@ -86,4 +86,5 @@ def test_of_too_many_events_the_oldest_go() -> None:
 
 def test_the_next_engine_begins_a_termination_anew_and_forgets_nothing_else() -> None:  # A41
     state = a_state(running(), events=(), started_at=NOON)
-    assert replace(state, kill_at=after(3), killed_at=after(5)).forgotten() == state
+    stopped = state.containers[0].changed(stopping=Stopping(NOON, kill_at=after(3), killed_at=after(5)))
+    assert state.with_container(stopped).forgotten() == state

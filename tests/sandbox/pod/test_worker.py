@@ -20,8 +20,8 @@ from sandbox.pod.podmon import Stage
 from sandbox.pod.resources import Placement
 from sandbox.pod.state import ContainerState, Deletion, PodState, new_state
 from sandbox.quantity import parse
-from tests.sandbox.pod.values import IDENTITY, NOON, UID, a_record, a_state, ended, making, running
-from tests.sandbox.pod.world import FakeBox, FakeContainer, World, app, is_running, living, play, until
+from tests.sandbox.pod.values import IDENTITY, NOON, UID, a_record, a_state, ended, making, running, stopping
+from tests.sandbox.pod.world import FakeBox, FakeContainer, World, app, is_running, kill_at, living, play, until
 
 # ---- a life ----
 
@@ -34,7 +34,7 @@ def test_a_pod_runs_and_is_removed_without_a_trace(world: World) -> None:
         assert world.on_disk() == worker.state
         worker.delete(Deletion(NOON, 30))
         (box,) = world.boxes
-        await until(worker, lambda state: state.kill_at)
+        await until(worker, kill_at)
         assert [each.signals for each in box.containers.values()] == [[15], [15]]  # A35
         for each in box.containers.values():
             each.end(143, 15)
@@ -456,13 +456,15 @@ def test_a_termination_begins_anew_with_its_full_grace(world: World) -> None:  #
     async def scene() -> None:
         world.left = box = FakeBox()
         box.containers["app"] = FakeContainer("app", IDENTITY, 1, Stage.RUNNING)
-        worker = world.worker(a_state(running(), deletion=Deletion(NOON, 30), kill_at=NOON, killed_at=NOON))
+        told = stopping(deadline=NOON, kill_at=NOON, killed_at=NOON)
+        worker = world.worker(a_state(told, deletion=Deletion(NOON, 30)))
         await worker.adopt()
         before = module.now()
         async with living(worker):
-            await until(worker, lambda state: state.kill_at)
-            assert worker.state.kill_at is not None
-            assert (worker.state.kill_at - before).total_seconds() >= 30
+            await until(worker, kill_at)
+            moment = kill_at(worker.state)
+            assert moment is not None
+            assert (moment - before).total_seconds() >= 30
             assert box.containers["app"].signals == [15]
 
     play(scene)

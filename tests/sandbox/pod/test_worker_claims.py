@@ -14,7 +14,7 @@ from sandbox.pod.worker import Worker
 from sandbox.status import Phase
 from tests.sandbox.pod.test_claims import asked
 from tests.sandbox.pod.values import NOON, UID, a_pod, a_record
-from tests.sandbox.pod.world import World, is_running, living, play, until
+from tests.sandbox.pod.world import World, is_running, kill_at, living, play, until
 
 NOT_FOUND = '0/1 nodes are available: persistentvolumeclaim "data" not found.'
 OTHER = "2b7a2f34-9c1d-4e5f-8a6b-0123456789ab"
@@ -88,7 +88,7 @@ def test_a_pod_gives_its_claim_back_when_it_has_finished_or_is_gone_and_no_soone
                 assert worker.status().phase is Phase.SUCCEEDED
             else:
                 worker.delete(Deletion(NOON, 30))
-                await until(worker, lambda state: state.kill_at)
+                await until(worker, kill_at)
                 assert users(world) == [("web",)], "it still runs"
                 world.boxes[0].containers["app"].end(0)
                 await life

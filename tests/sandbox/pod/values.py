@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sandbox.model import Container, Pod, RestartPolicy
-from sandbox.pod.state import ContainerState, Instance, PodRecord, PodState
+from sandbox.pod.state import ContainerState, Instance, PodRecord, PodState, Stopping
 from sandbox.status import Terminated
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -44,7 +44,12 @@ def making(name: str = "app", attempt: int = 0) -> ContainerState:
 
 
 def running(name: str = "app", attempt: int = 0, since: datetime = NOON) -> ContainerState:
-    return making(name, attempt).started(since)
+    return making(name, attempt).started(since).changed(hooked=True, started=True, ready=True)
+
+
+def stopping(name: str = "app", **fields: Any) -> ContainerState:
+    """Which runs, and is on its way to its end."""
+    return running(name).changed(stopping=Stopping(**fields))
 
 
 def ended(name: str = "app", code: int = 0, attempt: int = 0, at: datetime = NOON) -> ContainerState:

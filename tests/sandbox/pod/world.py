@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,9 @@ class FakeContainer:
 
     def signal(self, number: int) -> None:
         self.signals.append(number)
+
+    def thaw(self) -> bool:
+        return False
 
     def kill(self) -> None:
         self.end(137, 9)
@@ -269,6 +273,11 @@ async def living(worker: Worker) -> Any:
 
 def app(state: PodState) -> ContainerState:
     return state.containers[0]
+
+
+def kill_at(state: PodState) -> datetime | None:
+    """When KILL comes to the first container, once that has its signal."""
+    return app(state).stopping.kill_at if app(state).stopping else None  # type: ignore[union-attr]
 
 
 def is_running(state: PodState) -> bool:
