@@ -38,6 +38,13 @@ _STATFS_BYTES = 256  # more than struct statfs has on any architecture
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+# openat2(2), which neither os nor the C library has: its number on every architecture but alpha.
+_SYS_OPENAT2 = 437
+_AT_FDCWD, _RESOLVE_NO_SYMLINKS = -100, 0x04  # linux/fcntl.h, linux/openat2.h
+_HOW = struct.pack("=QQQ", _DIRECTORY, 0, _RESOLVE_NO_SYMLINKS)  # struct open_how: flags, mode, resolve
+_libc.syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+_libc.syscall.restype = ctypes.c_long
+
 # What a file that is absent from a cgroup other than the root would need, though its controller is on.
 _NEEDS = {
     "cgroup.freeze": "kernel >= 5.2",
@@ -217,7 +224,9 @@ def opened(path: Path) -> Iterator[Directory]:
     No component may be a symlink.  Raises NoSuchCgroup where it is missing from a cgroup2 filesystem, and CgroupError
     EINVAL where it is, or would have to be, on any other.
     """
-    fd = _walk(path)
+    fd = _opened_at_once(path)
+    if fd < 0:
+        fd = _walk(path)  # which finds out why; or this kernel cannot, or may not, do it in one call
     try:
         if not _on_cgroup2(fd):
             raise _foreign(path)
@@ -243,6 +252,11 @@ def is_cgroup2(path: Path) -> bool:
 def parse_keyed(text: str) -> dict[str, int]:
     """`populated 1\\nfrozen 0\\n` as `{"populated": 1, "frozen": 0}`."""
     return {key: int(value) for key, value in (line.split() for line in text.splitlines())}
+
+
+def _opened_at_once(path: Path) -> int:
+    """What `_walk` gives, by one system call; -1 where that fails, whatever the reason."""
+    return int(_libc.syscall(_SYS_OPENAT2, _AT_FDCWD, os.fsencode(path), _HOW, len(_HOW)))
 
 
 def _walk(path: Path) -> int:

@@ -1,5 +1,4 @@
-"""What pods and the other objects of a manifest are, for the whole program: plain frozen values, equal when their
-parts are.
+"""What pods are, for the whole program: plain frozen values, equal when their parts are.
 
 The names are those of the `v1` Pod manifest in Python's spelling, the values are valid (sandbox.manifest saw to
 that) and defaults are filled in.  Nothing here reads, writes, or knows YAML, Linux or an engine.
@@ -394,29 +393,3 @@ def _totals(amounts: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
         for name, amount in each.items():
             totals[name] = totals.get(name, Decimal(0)) + amount
     return totals
-
-
-class AccessMode(StrEnum):
-    """Who may mount a claim's volume; on one machine only the last says something."""
-
-    READ_WRITE_ONCE = "ReadWriteOnce"
-    READ_ONLY_MANY = "ReadOnlyMany"
-    READ_WRITE_MANY = "ReadWriteMany"
-    READ_WRITE_ONCE_POD = "ReadWriteOncePod"  # one pod at a time
-
-
-@dataclass(frozen=True)
-class PersistentVolumeClaim:
-    """A directory that outlives the pods which mount it; `storage` bytes are a request, not a limit.
-
-    A `storage_class_name` or `volume_name` of None leaves it to whoever makes the volume.
-    """
-
-    name: str
-    access_modes: tuple[AccessMode, ...]
-    storage: Quantity
-    namespace: str = "default"
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    storage_class_name: str | None = None
-    volume_name: str | None = None

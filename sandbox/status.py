@@ -9,7 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sandbox.model import PersistentVolumeClaim, Pod
+from sandbox.claim import PersistentVolumeClaim
+from sandbox.model import Pod
 
 CREATING = "ContainerCreating"  # reason of a container whose program is still to run
 INITIALIZING = "PodInitializing"  # of one that is to run once all init containers have done their work

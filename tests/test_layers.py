@@ -20,6 +20,7 @@ LAYERS = (
     ("sandbox.manifest", "sandbox.expand"),
     (
         "sandbox.model",
+        "sandbox.claim",
         "sandbox.capabilities",
         "sandbox.quantity",
         "sandbox.signals",

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import manifest
+from sandbox.claim import PersistentVolumeClaim
 from sandbox.errors import Finding, KernelError, printable
 from sandbox.front.errors import print_warning
-from sandbox.model import PersistentVolumeClaim, Pod
+from sandbox.model import Pod
 
 
 @dataclass(frozen=True)

@@ -145,9 +145,10 @@ def report(errors: Sequence[SandboxError]) -> int:
 def container(pod: Pod, asked: str | None) -> Container:
     """The container called `asked`, or else the one that the pod's annotation names, or else the first.
 
-    Says on stderr which one it took where that is not plain.  Raises SandboxError.
+    Init containers are there by their names alone.  Says on stderr which one it took where that is not plain.  Raises
+    SandboxError.
     """
-    known = {each.name: each for each in pod.containers}
+    known = {each.name: each for each in (*pod.containers, *pod.init_containers)}
     if asked:
         if asked not in known:
             raise SandboxError(f"container {asked} is not valid for pod {pod.name}", hint=f"one of: {', '.join(known)}")
@@ -159,5 +160,7 @@ def container(pod: Pod, asked: str | None) -> Container:
         say(f"Default container name {quoted(annotated)} not found in pod {pod.name}")
     first = pod.containers[0]
     if len(known) > 1:
-        say(f'Defaulted container "{first.name}" out of: {", ".join(known)}')
+        inits = [f"{each.name} (init)" for each in pod.init_containers]
+        every = ", ".join([each.name for each in pod.containers] + inits)
+        say(f'Defaulted container "{first.name}" out of: {every}')
     return first

@@ -141,7 +141,7 @@ def _manifest(name: str, namespace: str, size: str) -> dict[str, Any]:
 def _checked(claim: dict[str, Any]) -> dict[str, Any]:
     """Raises SandboxError for names and sizes that are none: of a command line nobody wants to know the line."""
     from sandbox import manifest  # with its tables, which only this needs
-    from sandbox.model import PersistentVolumeClaim
+    from sandbox.claim import PersistentVolumeClaim
 
     try:
         manifest.object_from_dict(claim, PersistentVolumeClaim)

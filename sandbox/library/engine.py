@@ -21,7 +21,7 @@ from sandbox.pod.client import TRIES
 from sandbox.pod.connection import BLOCK, Connection, EngineEnded, connect_or_start, decode_answer, encode_request
 from sandbox.pod.paths import LOG_FILE
 from sandbox.pod.requests import Request
-from sandbox.pod.tasks import in_thread
+from sandbox.pod.tasks import in_thread, whole
 
 T = TypeVar("T")
 
@@ -63,13 +63,22 @@ class Engine:
                 continue
         raise self._ends_again()
 
-    async def watch(self, uid: str) -> AsyncGenerator[requests.Status, None]:
-        """The status of a pod, now and with each change; None once it is gone, and then no more."""
-        request, tries = requests.watch([uid]), 0
+    async def watch(
+        self, uid: str, milestone: str = "", first: Request[Any] | None = None
+    ) -> AsyncGenerator[requests.Status, None]:
+        """The status of a pod, now and with each change; None once it is gone, and then no more.
+
+        Those before the `milestone` (see requests.MILESTONES) are of no interest.  `first` is asked for before; once it
+        is on its way, being cancelled waits for its answer.
+        """
+        request, tries = requests.watch([uid], milestone), 0
         while tries < TRIES:
             tries += 1
             try:
                 async with self._connected() as line:
+                    if first is not None:
+                        first.read(await whole(line.ask(first)))
+                        first = None
                     answer = await line.ask(request)
                     while True:
                         tries = 0
@@ -82,9 +91,16 @@ class Engine:
                 continue
         raise self._ends_again()
 
-    async def until(self, uid: str, holds: Callable[[requests.Status], T | None]) -> T:
-        """Wait until `holds`, asked with each status, has something to say.  It must, of None: the pod is gone."""
-        async with aclosing(self.watch(uid)) as statuses:
+    async def until(
+        self,
+        uid: str,
+        holds: Callable[[requests.Status], T | None],
+        milestone: str = "",
+        first: Request[Any] | None = None,
+    ) -> T:
+        """Wait until `holds`, asked with each status that `watch` gives, has something to say.  It must, of None: the
+        pod is gone."""
+        async with aclosing(self.watch(uid, milestone, first)) as statuses:
             async for status in statuses:
                 said = holds(status)
                 if said is not None:

@@ -28,6 +28,7 @@ AnyPath = str | os.PathLike[str]
 
 _log = logging.getLogger("sandbox")
 
+HINT_PATIENCE = 1.0  # seconds in which an engine is to say why a pod is not ready, once that was waited for in vain
 DEFAULT_GRACE = 2  # seconds, of an ad-hoc pod: what kubelet grants at least
 
 
@@ -171,16 +172,16 @@ class Pod:
             raise
 
     async def _create(self, document: Manifest) -> None:
-        await whole(self._engine.ask(requests.create([(self.uid, document)], open=self._open)))
-        await self._engine.until(self.uid, self._is_made)
+        asked = requests.create([(self.uid, document)], open=self._open)
+        await self._engine.until(self.uid, self._is_made, requests.MADE, asked)
 
     def _is_made(self, status: PodStatus | None) -> bool | None:
         there = self._pod.there(status)
         if there.start_time is None:
             for event in there.events:
-                if event.reason == "FailedCreatePodSandBox":
+                if event.reason == requests.SANDBOX_FAILED:
                     raise SandboxError(f"pod {self.name}: {event.message}")
-        return there.sandbox_ready or there.start_time is not None or bool(there.unschedulable) or None
+        return requests.is_made(there) or None
 
     async def _undo(self) -> None:
         try:
@@ -205,8 +206,7 @@ class Pod:
             await self.close()
 
     async def _remove(self, request: requests.Request[None]) -> None:
-        await whole(self._engine.ask(request))
-        await self._engine.until(self.uid, lambda status: status is None or None)
+        await self._engine.until(self.uid, lambda status: status is None or None, requests.GONE, request)
 
     async def close(self) -> None:
         """Let go of it: it goes on as it is.  Idempotent.
@@ -233,21 +233,27 @@ class Pod:
 
         Raises TimedOut after `timeout` seconds, and WrongState once it has ended and never will be.
         """
-        last: list[PodStatus] = []
 
         def is_ready(status: PodStatus | None) -> bool | None:
-            last[:] = [self._pod.there(status)]
-            if last[0].over:
+            there = self._pod.there(status)
+            if there.over:
                 what = f"pod {self.name} has ended and will not be ready"
-                raise WrongState(what, current=str(last[0].phase), wanted="Ready", hint=_why_not(last[0]))
-            return last[0].ready or None
+                raise WrongState(what, current=str(there.phase), wanted="Ready", hint=_why_not(there))
+            return there.ready or None
 
         try:
             async with asyncio.timeout(timeout):
-                await self._engine.until(self.uid, is_ready)
+                await self._engine.until(self.uid, is_ready, requests.READY)
         except TimeoutError:
-            hint = _why_not(last[0]) if last else None
+            hint = await self._hint()
             raise TimedOut(f"pod {self.name} is not ready after {timeout:g} s", hint=hint) from None
+
+    async def _hint(self) -> str | None:
+        """What keeps it from being ready, where its engine says so in time."""
+        with suppress(TimeoutError, SandboxError):
+            async with asyncio.timeout(HINT_PATIENCE):
+                return _why_not(await self._pod.status())
+        return None
 
     async def wait(self, timeout: float | None = None) -> PodStatus:
         """Wait until it has ended by itself, and return its last status.  Raises TimedOut, and NotFound if it is gone.

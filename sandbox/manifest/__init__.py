@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from sandbox.claim import PersistentVolumeClaim
 from sandbox.errors import Finding, ManifestError
 from sandbox.manifest import tree, wording
 from sandbox.manifest.claim import CLAIM
@@ -19,7 +20,7 @@ from sandbox.manifest.cursor import Cursor, Report
 from sandbox.manifest.fields import Record, Refused
 from sandbox.manifest.pod import OPEN_POD, POD
 from sandbox.manifest.tree import MAX_BYTES, Node, Place, Unreadable
-from sandbox.model import PersistentVolumeClaim, Pod
+from sandbox.model import Pod
 
 __all__ = ["MAX_BYTES", "Document", "Object", "check", "documents", "from_dict", "load", "object_from_dict"]
 
@@ -27,7 +28,7 @@ Object = Pod | PersistentVolumeClaim
 T = TypeVar("T", Pod, PersistentVolumeClaim)
 Kinds = Mapping[str, Record[Any]]
 
-# A new kind is a class of sandbox.model called as the kind is, a module with its table, and a row here.
+# A new kind is a class called as the kind is, a module with its table, and a row here.
 _KINDS: Kinds = {"Pod": POD, "PersistentVolumeClaim": CLAIM}
 _OPEN_POD: Kinds = {"Pod": OPEN_POD}
 

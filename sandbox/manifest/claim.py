@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sandbox import model
+from sandbox.claim import AccessMode, PersistentVolumeClaim
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.fields import Amount, Choice, Field, ListOf, Record, Text
 from sandbox.manifest.metadata import METADATA
 from sandbox.quantity import Quantity
 
-_ONE_POD = model.AccessMode.READ_WRITE_ONCE_POD
+_ONE_POD = AccessMode.READ_WRITE_ONCE_POD
 
 
 def _one_pod_alone(modes: Cursor) -> None:
@@ -39,7 +39,7 @@ SPEC: Record[dict[str, Any]] = Record(
     dict,
     Field(
         "accessModes",
-        ListOf(Choice(*sorted(model.AccessMode)), _one_pod_alone),
+        ListOf(Choice(*sorted(AccessMode)), _one_pod_alone),
         required="at least 1 access mode is required",
     ),
     Field("resources", RESOURCES, required=True),
@@ -50,10 +50,10 @@ SPEC: Record[dict[str, Any]] = Record(
 )
 
 
-def _claim(api_version: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> model.PersistentVolumeClaim:
+def _claim(api_version: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> PersistentVolumeClaim:
     storage: Mapping[str, Quantity] = spec.pop("resources")["requests"]
     spec.pop("volume_mode", None)  # there is one
-    return model.PersistentVolumeClaim(**metadata, **spec, storage=storage["storage"])
+    return PersistentVolumeClaim(**metadata, **spec, storage=storage["storage"])
 
 
 CLAIM = Record(

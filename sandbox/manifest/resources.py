@@ -50,13 +50,11 @@ def _is_whole_pages(name: str, amount: Quantity) -> bool:
 
 
 class Amounts(Type[Mapping[str, Quantity]]):
-    """An object of amounts by the name of a resource; those in `later` are Kubernetes' too, but not implemented yet,
-    those in `moot` have no effect, for the reason given."""
+    """An object of amounts by the name of a resource; those in `moot` have no effect, for the reason given."""
 
     called = "an object"
 
-    def __init__(self, *, later: tuple[str, ...] = (), moot: Mapping[str, str] | None = None) -> None:
-        self._later = later
+    def __init__(self, *, moot: Mapping[str, str] | None = None) -> None:
         self._moot = moot or {}
 
     def read(self, at: Cursor) -> Mapping[str, Quantity]:
@@ -72,7 +70,7 @@ class Amounts(Type[Mapping[str, Quantity]]):
         wrong = list(_name_reasons(name))
         for reason in wrong:
             entry.refuse(wording.invalid(quoted(name), reason), at=entry.named)
-        if not wrong and (name in self._later or "/" in name):
+        if not wrong and "/" in name:
             entry.refuse(wording.not_implemented(name), at=entry.named)
         if name in self._moot:
             entry.warn(wording.no_effect(self._moot[name]))
@@ -127,7 +125,7 @@ def _resources(
 
 RESOURCES = Record(
     _resources,
-    Field("limits", Amounts(later=("ephemeral-storage",))),
+    Field("limits", Amounts()),
     Field("requests", Amounts(moot={"ephemeral-storage": "nothing is reserved on a disk"})),
     known="claims",
     idle={"claims": ((),)},

@@ -17,8 +17,7 @@ def _at_most_one_source(volume: Cursor) -> None:
         extra.refuse(wording.forbidden("may not specify more than 1 volume type"), at=extra.named)
 
 
-def _limit_that_holds(empty_dir: Cursor) -> None:
-    """A tmpfs has a size; of a directory on disk kubelet's eviction sees to it, and there is none here yet."""
+def _limit_is_not_negative(empty_dir: Cursor) -> None:
     field = empty_dir.field("sizeLimit")
     if not field:
         return
@@ -28,8 +27,6 @@ def _limit_that_holds(empty_dir: Cursor) -> None:
         return  # the field's own finding
     if limit.value < 0:
         field.refuse(wording.forbidden("SizeLimit field must be a valid resource quantity"))
-    elif limit.value and empty_dir.text("medium") == model.Medium.DISK:
-        field.refuse(wording.forbidden("a limit on disk cannot be enforced yet; with medium: Memory it can"))
 
 
 # ---- sources ----
@@ -39,7 +36,7 @@ EMPTY_DIR = Record(
     Field("medium", Choice(*model.Medium, known=("HugePages", "HugePages-2Mi", "HugePages-1Gi"))),
     Field("sizeLimit", Amount()),
     known="mode",
-    rules=(_limit_that_holds,),
+    rules=(_limit_is_not_negative,),
 )
 
 HOST_PATH = Record(

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sandbox import manifest
+from sandbox.claim import AccessMode, PersistentVolumeClaim
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState
-from sandbox.model import AccessMode, PersistentVolumeClaim, Pod
+from sandbox.model import Pod
 from sandbox.pod.claim_files import ClaimFiles, ClaimRecord, Key
 from sandbox.pod.trees import remove_unmounted
 from sandbox.status import ClaimPhase, ClaimStatus

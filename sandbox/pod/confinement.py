@@ -86,7 +86,7 @@ def bounding(container: Container, held: int) -> int:
 
 def check(pod: Pod, policy: Policy) -> None:
     """Raises Unsupported where a container asks for what this engine cannot give (SEMANTICS A44)."""
-    for container in pod.containers:
+    for container in pod.all_containers:
         _check_capabilities(container, policy.held)
         if seccomp_profile(pod, container, default=policy.seccomp_default).type is not SeccompType.UNCONFINED:
             seccomp.library_version()

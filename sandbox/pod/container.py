@@ -88,6 +88,7 @@ class ContainerSpec:
     privileges: Privileges = DEFAULT_PRIVILEGES
     privileged: bool = False  # it has the host's devices, and the kernel's files unmasked and writable (SEMANTICS A43)
     read_only_rootfs: bool = False  # but not what is mounted in it
+    message_path: str = ""  # where the file for its last words is mounted (sandbox.pod.messages); "": it has none
 
     def __post_init__(self) -> None:
         """Whatever sequences and paths it was given: they are held as values that nobody changes."""

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import manifest
+from sandbox.claim import PersistentVolumeClaim
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
-from sandbox.model import PersistentVolumeClaim, Pod
-from sandbox.pod import config, hostports, planning, termination
+from sandbox.model import Pod
+from sandbox.pod import config, eviction, hostports, planning, termination
 from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
@@ -68,6 +69,7 @@ class Engine:
         self._workers: dict[str, Worker] = {}  # by UID
         self._names: dict[tuple[str, str], Worker] = {}  # a forced deletion frees a name while the pod still ends
         self._lives: dict[str, asyncio.Task[None]] = {}  # by UID; without those whose worker has failed
+        self._monitor: asyncio.Task[None] | None = None
         self.fewer = asyncio.Event()  # set when the next pod is removed, and then replaced
         self.more = asyncio.Event()  # set when the next one is there, and then replaced
 
@@ -88,6 +90,20 @@ class Engine:
             self._add(worker, adoption)
         if not workers:
             self.store.slices.remove_parents()
+        self._monitor = asyncio.create_task(eviction.Monitor(self._limited, self._evict, self._warn).run())
+
+    def _limited(self) -> list[eviction.Places]:
+        """Of the pods that live, those with a limit of what they may have on disk."""
+        return [
+            eviction.places(each.record, each.pod, each.state, self.store)
+            for each in self._workers.values()
+            if eviction.has_limits(each.pod) and each.state.sandbox
+        ]
+
+    def _evict(self, uid: str, message: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.fail(eviction.REASON, message, eviction.GRACE)
 
     def _known(self, record: PodRecord, state: PodState) -> Worker | None:
         try:
@@ -145,7 +161,7 @@ class Engine:
 
     async def close(self) -> None:
         """Let go of the pods: they run on."""
-        lives = list(self._lives.values())
+        lives = [*self._lives.values(), *([self._monitor] if self._monitor else [])]
         for life in lives:
             life.cancel()
         await asyncio.gather(*lives, return_exceptions=True)

@@ -108,10 +108,10 @@ class _Shared:
         self.forget()
 
     def join(self, root: Path, warn: Callable[[str], None]) -> None:
-        make_root(root)
         with self._lock:
             known = self._hosted.get(root)
             if known is None or not known.alive:
+                make_root(root)
                 self._hosted.pop(root, None)
                 fresh = _find_or_host(root, warn)
                 if fresh is not None:

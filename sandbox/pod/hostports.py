@@ -18,10 +18,13 @@ Held = tuple[str, tuple[HostPort, ...]]  # by whom, and what
 
 
 def asked(pod: Pod) -> tuple[HostPort, ...]:
-    """The host's ports that a pod wants; with hostNetwork they are its own."""
+    """The host's ports that a pod wants; with hostNetwork they are its own.
+
+    None leads to an init container that is no sidecar, as kubelet has it.
+    """
     return tuple(
         HostPort(port.protocol, port.host_port, port.container_port, port.host_ip)
-        for container in pod.containers
+        for container in (*pod.sidecars, *pod.containers)
         for port in container.ports
         if port.host_port
     )

@@ -19,7 +19,7 @@ from sandbox.errors import Hindered, SandboxError
 from sandbox.linux import privileges
 from sandbox.linux.ops import Seccomp
 from sandbox.model import Container, HookAction, Pod, SeccompType
-from sandbox.pod import confinement, ends, lifecycle, planning, report, termination
+from sandbox.pod import confinement, ends, lifecycle, messages, planning, report, termination
 from sandbox.pod.child import LogState
 from sandbox.pod.config import Config
 from sandbox.pod.confinement import Policy
@@ -37,6 +37,7 @@ from sandbox.pod.store import Store
 from sandbox.pod.streams import LogTarget
 from sandbox.pod.tasks import Interrupted, Tasks, unless
 from sandbox.signals import STOP_SIGNALS
+from sandbox.status import Terminated
 
 Known = tuple[ContainerState, SandboxContainer | None]  # a container that runs, and what podmon knows of it
 
@@ -193,7 +194,7 @@ class Instances:
             known = _hooked(known, asked)
         state = self._with_lack(self._book.state.with_container(known), made.name)
         state = state.with_event(now(), "Created", f"Created container: {made.name}", container=made.name)
-        self._book.note(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
+        self._book.note_soon(state.with_event(now(), "Started", f"Started container {made.name}", container=made.name))
         self._tasks.start(self._watch(box, made))
 
     def _with_lack(self, state: PodState, name: str) -> PodState:
@@ -314,9 +315,20 @@ class Instances:
         if made.exit is None:
             self._note_start_error(box, known, made.failure or SandboxError("it ended before its program ran"))
             return
-        ended = known.with_end(ends.by_exit(known.instance, made.exit))
+        ended = known.with_end(self.heard(known.name, known.instance, ends.by_exit(known.instance, made.exit)))
         self._note_end_of(ended, self._book.state.with_container(ended))
         self.leavings.remove(made.name, known.instance, made)
+
+    def heard(self, container: str, instance: Instance, end: Terminated) -> Terminated:
+        """The end of an instance with its last words, which are to be read before it is removed."""
+        record, store = self._book.record, self._around.store
+        return messages.with_message(
+            self.pod,
+            self._asked(container),
+            end,
+            directory=store.sandbox_directory(record.uid) / "containers" / instance.id,
+            log=log_path(store.logs(record) / container, instance.attempt),
+        )
 
     def _note_end_of(self, ended: ContainerState, state: PodState) -> None:
         limit = self._around.config.max_container_restart_period

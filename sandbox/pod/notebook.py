@@ -29,15 +29,33 @@ class Notebook:
         self._store = store
         self._warn = warn
         self.changed = asyncio.Event()  # set with the next change, and then replaced: take it before you look
+        self._due = False  # what is noted is not on disk yet, and will be
 
     def write(self, state: PodState) -> None:
         """Note a step before it is taken.  Raises OSError: then it must not be taken."""
         self._store.save(self.record.uid, state)
-        self.saved = True
+        self.saved, self._due = True, False
         self.become(state)
 
     def note(self, state: PodState) -> None:
         """Note what has happened.  A disk that takes nothing now is told of, and tried again with the next step."""
+        self._save(state)
+        self.become(state)
+
+    def note_soon(self, state: PodState) -> None:
+        """As `note`, for what podmon tells a next engine, too: it goes to disk with what is noted next, or else once
+        the loop comes to it, which is before anybody who waits for a change is told."""
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._save_due)
+        self.become(state)
+
+    def _save_due(self) -> None:
+        if self._due:
+            self._save(self.state)
+
+    def _save(self, state: PodState) -> None:
+        self._due = False
         try:
             if not self.closed:
                 self._store.save(self.record.uid, state)
@@ -46,7 +64,6 @@ class Notebook:
             if self.saved:
                 self._warn(f"{self.called}: its state cannot be written: {error}")
             self.saved = False
-        self.become(state)
 
     def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
         """Note an event of the pod as a whole."""

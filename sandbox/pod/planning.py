@@ -51,7 +51,7 @@ def check(pod: Pod, supplies: Supplies) -> None:
     resources.check(pod, supplies.slices.why_not, pids_limit=supplies.pids_limit, page_sizes=page_sizes)
     volumes.check(pod)
     confinement.check(pod, supplies.policy)
-    for container in pod.containers:
+    for container in pod.all_containers:
         count = len(container.volume_mounts)
         if count > MAX_VOLUME_MOUNTS:
             limit = f"at most {MAX_VOLUME_MOUNTS} are possible"
@@ -114,7 +114,7 @@ def resource_warnings(pod: Pod, why_not: resources.Why) -> Iterator[tuple[str, s
     """What of the pod's resources has no effect on this host, as reasons and messages of events."""
     if unheld := resources.unheld_requests(pod, why_not):
         yield REQUESTS_NOT_ENFORCED, unheld
-    due = min((resources.oom_score_adj(pod, each, host.memory()) for each in pod.containers), default=0)
+    due = min((resources.oom_score_adj(pod, each, host.memory()) for each in pod.all_containers), default=0)
     if due < (lowest := host.lowest_oom_score_adj()):
         message = f"oom_score_adj is {lowest} instead of {due}: to lower it, the engine needs CAP_SYS_RESOURCE"
         yield OOM_SCORE_NOT_SET, message
@@ -152,4 +152,5 @@ def container_spec(
         privileges=confinement.privileges(container, user, held=supplies.policy.held, system_calls=system_calls),
         privileged=container.security_context.privileged,
         read_only_rootfs=container.security_context.read_only_root_filesystem,
+        message_path=volumes.inside(container.termination_message_path),
     )

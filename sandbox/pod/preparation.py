@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path, PurePath
 
 from sandbox.linux import devices, mounts
-from sandbox.pod import setting
-from sandbox.pod.container import ContainerSpec, Prepared
+from sandbox.pod import messages, setting
+from sandbox.pod.container import BindMount, ContainerSpec, Prepared
 from sandbox.pod.ground import DEVICES
 from sandbox.pod.memory import MemoryMount
 from sandbox.pod.setting import Setting
@@ -26,7 +26,7 @@ def prepare(spec: ContainerSpec, directory: Path, streams: Streams, reaper: int 
     rootfs = mounts.overlay(Path(spec.rootfs), upper, work, devices=spec.privileged)
     fds.callback(os.close, rootfs)
     attached = []
-    for mount in spec.mounts:
+    for mount in (*spec.mounts, *_message_mount(spec, directory)):
         if isinstance(mount, MemoryMount):
             continue  # its container finds it in podmon's root
         fd = mounts.bind(Path(mount.source), read_only=mount.read_only, devices=spec.privileged)
@@ -42,6 +42,13 @@ def prepare(spec: ContainerSpec, directory: Path, streams: Streams, reaper: int 
         proc=mounts.open_proc(fds),
         devices=_devices(fds) if spec.privileged else None,
     )
+
+
+def _message_mount(spec: ContainerSpec, directory: Path) -> list[BindMount]:
+    """After the volumes: what of them has the same place does not hide it, as in kubelet."""
+    if not spec.message_path:
+        return []
+    return [BindMount(messages.make_file(directory), spec.message_path, "terminationMessagePath")]
 
 
 def _devices(fds: ExitStack) -> int:

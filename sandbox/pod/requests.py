@@ -16,6 +16,8 @@ from sandbox.status import ClaimStatus, PodStatus
 T = TypeVar("T")
 Status = PodStatus | None  # None: the pod is gone
 
+SANDBOX_FAILED = "FailedCreatePodSandBox"  # the reason of the event that says why a pod has none
+
 
 @dataclass(frozen=True)
 class Request(Generic[T]):
@@ -96,9 +98,13 @@ def _target(answer: Any) -> Any:
     return codec.decode(Target, answer)
 
 
-def watch(uids: Sequence[str]) -> Request[tuple[Status, ...]]:
-    """The statuses of these pods, None for one that is gone, now and with each change."""
-    return Request("watch", {"uids": list(uids)}, lambda answer: codec.decode(tuple[Status, ...], answer))
+def watch(uids: Sequence[str], until: str = "") -> Request[tuple[Status, ...]]:
+    """The statuses of these pods, None for one that is gone, now and with each change.
+
+    `until` is what the client waits for, of MILESTONES: before all pods are there, it need not hear of any change.
+    """
+    waits = {"until": until} if until else {}
+    return Request("watch", {"uids": list(uids), **waits}, lambda answer: codec.decode(tuple[Status, ...], answer))
 
 
 @dataclass(frozen=True)
@@ -121,3 +127,30 @@ def watch_pods(namespace: str | None = None, name: str | None = None) -> Request
     """The pods of a namespace or of all, of that name or any: now, with each change, and those that come."""
     wanted = {"namespace": namespace, "name": name}
     return Request("watch_pods", wanted, lambda answer: codec.decode(PodNews, answer))
+
+
+# ---- what a client may wait for ----
+
+
+def is_made(status: Status) -> bool:
+    """Whether the pod has its sandbox, could not have it, or waits for what somebody else has to do."""
+    return (
+        status is None
+        or status.sandbox_ready
+        or status.start_time is not None
+        or bool(status.unschedulable)
+        or any(event.reason == SANDBOX_FAILED for event in status.events)
+    )
+
+
+def is_ready(status: Status) -> bool:
+    """Whether the pod is ready, or never will be."""
+    return status is None or status.ready or status.over
+
+
+def is_gone(status: Status) -> bool:
+    return status is None
+
+
+MADE, READY, GONE = "made", "ready", "gone"
+MILESTONES: Mapping[str, Callable[[Status], bool]] = {MADE: is_made, READY: is_ready, GONE: is_gone}

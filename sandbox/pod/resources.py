@@ -1,8 +1,8 @@
 """What the resources of a manifest mean for cgroups and the OOM killer, as kubelet has it.  Pure.
 
-A pod's slice has the sums, a container's scope its own.  Sources: kubelet's ResourceConfigForPod,
-GetContainerOOMScoreAdjust and generateLinuxContainerResources; for the weight KEP-2254 as of Kubernetes 1.35.  Memory
-QoS (memory.high from requests) is beta there, and left out.
+A pod's slice has what its containers use together, a container's scope its own.  Sources: kubelet's
+ResourceConfigForPod (with PodRequests and PodLimits), GetContainerOOMScoreAdjust and generateLinuxContainerResources;
+for the weight KEP-2254 as of Kubernetes 1.35.  Memory QoS (memory.high from requests) is beta there, and left out.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from cgroups import Cpu, Hugetlb, Knobs, Memory, Pids
 from sandbox import quantity
 from sandbox.errors import Unsupported
-from sandbox.model import HUGE_PAGES, Container, Pod, QosClass
+from sandbox.model import HUGE_PAGES, Container, Pod, QosClass, RestartPolicy
 from sandbox.quantity import Quantity
 
 UNLIMITED = -1  # podPidsLimit
@@ -76,10 +77,28 @@ def _huge_pages(amounts: Mapping[str, Quantity]) -> dict[int, int]:
     return {quantity.parse(name.removeprefix(HUGE_PAGES)).to_int(): amounts[name].to_int() for name in names}
 
 
-def _sum_if_all(limits: Iterable[int]) -> int:
-    """The sum, or 0, which is none, where one of them has no limit."""
-    known = list(limits)
-    return sum(known) if all(known) else 0
+def _at_starts(pod: Pod, amount: Callable[[Container], int]) -> Iterator[int]:
+    """What is in use as each init container runs: its own, and that of the sidecars before it."""
+    beside = 0
+    for each in pod.init_containers:
+        yield beside + amount(each)
+        if each.restart_policy is RestartPolicy.ALWAYS:
+            beside += amount(each)
+
+
+def _most(pod: Pod, amount: Callable[[Container], int]) -> int:
+    """The most that is in use at a time: by containers and sidecars, or as an init container runs (SEMANTICS A23)."""
+    together = sum(map(amount, (*pod.sidecars, *pod.containers)))
+    return max(together, *_at_starts(pod, amount), 0)
+
+
+def _most_if_all(pod: Pod, limit: Callable[[Container], int]) -> int:
+    """The same, or 0, which is none, where one has no limit.
+
+    An init container without one, after a sidecar that has, is not missed, as kubelet looks at them together.
+    """
+    bounded = all(map(limit, pod.containers)) and all(_at_starts(pod, limit))
+    return _most(pod, limit) if bounded else 0
 
 
 # ---- the kernel's numbers ----
@@ -112,20 +131,19 @@ def _cpu_knobs(request: int, limit: int) -> Cpu:
 
 def placement(pod: Pod, means: Means, pids_limit: int = UNLIMITED) -> Placement:
     """The pod's slice.  A pod that asks for nothing is given nothing, so that it costs nothing."""
-    limits = [each.resources.limits for each in pod.containers]
-    requested = sum(_cpu(each.resources.requests) for each in pod.containers)
+    requested = _most(pod, lambda each: _cpu(each.resources.requests))
     qos = pod.qos_class
     pages = _pages(pod, means)
     knobs: list[Knobs] = []
     if qos is not QosClass.BEST_EFFORT:
-        knobs.append(_cpu_knobs(requested, _sum_if_all(map(_cpu, limits))))
-        knobs.append(Memory(max=_sum_if_all(map(_memory, limits)) or None))
+        knobs.append(_cpu_knobs(requested, _most_if_all(pod, lambda each: _cpu(each.resources.limits))))
+        knobs.append(Memory(max=_most_if_all(pod, lambda each: _memory(each.resources.limits)) or None))
     if pages:
-        knobs.append(Hugetlb({size: sum(_huge_pages(limit).get(size, 0) for limit in limits) for size in pages}))
+        knobs.append(Hugetlb({size: _most(pod, partial(_huge_pages_of, size)) for size in pages}))
     if pids_limit != UNLIMITED:
         knobs.append(Pids(pids_limit))
     had = tuple(each for each in knobs if each.controller in means.controllers)
-    inner = {each.controller for container in pod.containers for each in container_knobs(pod, container, means)}
+    inner = {each.controller for container in pod.all_containers for each in container_knobs(pod, container, means)}
     return Placement(qos, requested, had, tuple(sorted(inner)))
 
 
@@ -145,7 +163,11 @@ def container_knobs(pod: Pod, container: Container, means: Means) -> tuple[Knobs
 
 
 def _asked_pages(pod: Pod) -> set[int]:
-    return {size for each in pod.containers for size in _huge_pages(each.resources.limits)}
+    return {size for each in pod.all_containers for size in _huge_pages(each.resources.limits)}
+
+
+def _huge_pages_of(size: int, container: Container) -> int:
+    return _huge_pages(container.resources.limits).get(size, 0)
 
 
 def _pages(pod: Pod, means: Means) -> list[int]:
@@ -154,13 +176,19 @@ def _pages(pod: Pod, means: Means) -> list[int]:
 
 
 def oom_score_adj(pod: Pod, container: Container, memory: int) -> int:
-    """The container's place in the OOM killer's queue, on a machine with so many bytes of memory."""
+    """The container's place in the OOM killer's queue, on a machine with so many bytes of memory.
+
+    A sidecar is not killed before the containers that it serves.
+    """
     match pod.qos_class:
         case QosClass.GUARANTEED:
             return OOM_GUARANTEED
         case QosClass.BEST_EFFORT:
             return OOM_BEST_EFFORT
-    adjusted = 1000 - 1000 * _memory(container.resources.requests) // memory
+    requested = _memory(container.resources.requests)
+    if container in pod.sidecars:
+        requested = max(requested, min((_memory(each.resources.requests) for each in pod.containers), default=0))
+    adjusted = 1000 - 1000 * requested // memory
     return min(max(1000 + OOM_GUARANTEED, adjusted), OOM_BEST_EFFORT - 1)
 
 
@@ -179,7 +207,7 @@ def _controllers(amounts: Mapping[str, Quantity]) -> Iterator[tuple[str, str]]:
 
 def check(pod: Pod, why_not: Why, *, pids_limit: int, page_sizes: Callable[[], Iterable[int]]) -> None:
     """Refuse a limit that cannot be held here, before anything of the pod is made.  Raises Unsupported."""
-    for container in pod.containers:
+    for container in pod.all_containers:
         what = f'pod "{pod.name}", container "{container.name}": a limit of'
         for name, controller in _controllers(container.resources.limits):
             _require(f"{what} {name}", controller, why_not)
@@ -199,7 +227,7 @@ def _require(feature: str, controller: str, why_not: Why) -> None:
 
 def unheld_requests(pod: Pod, why_not: Why) -> str | None:
     """What to tell where the pod requests something that cannot be held here; None where all can."""
-    asked = {pair for each in pod.containers for pair in _controllers(each.resources.requests)}
+    asked = {pair for each in pod.all_containers for pair in _controllers(each.resources.requests)}
     reasons = {name: why_not(controller) for name, controller in sorted(asked)}
     unheld = {name: reason for name, reason in reasons.items() if reason is not None}
     if not unheld:

@@ -140,8 +140,9 @@ class RootNetwork:
         self._note(before.with_lease(uid, ports))
         if self.book.ports != before.ports:
             self._lead_ports(ports)
-        self._links.add(self._link(uid), bridge=self._as_it_is(), pidfd=pidfd)
-        return Attached(self._ips(uid), notes)
+        link = self._link(uid)
+        self._links.add(link, bridge=self._as_it_is(), pidfd=pidfd)
+        return Attached(_ips(link), notes)
 
     def repair(self, uid: str, ports: tuple[HostPort, ...], pidfd: int) -> Attached:
         """As `attach`, for a pod that runs: what is whole is left alone."""
@@ -149,9 +150,10 @@ class RootNetwork:
         lease = self.book.leases.get(uid)
         if lease is None or lease.ports != ports:  # it ran before there was a network, or before its file was lost
             return self.attach(uid, ports, pidfd)
-        if self._links.repair(self._link(uid), bridge=self._as_it_is(), pidfd=pidfd):
+        link = self._link(uid)
+        if self._links.repair(link, bridge=self._as_it_is(), pidfd=pidfd):
             notes = (*notes, Note("the pod's link was broken, and was made whole"))
-        return Attached(self._ips(uid), notes)
+        return Attached(_ips(link), notes)
 
     def detach(self, uid: str) -> str | None:
         """Take back what the pod, whose sandbox is gone, had.  Idempotent.
@@ -175,7 +177,11 @@ class RootNetwork:
         if stays:
             self._links.delete(link)
         numbers = {number for number in self.book.leaving if leases.link_name(self.name, number) == link}
-        self._note(self.book.gone(numbers))
+        book = self.book.gone(numbers)
+        if book.leases:  # it is written down with the next pod that comes or goes: till then a next engine looks itself
+            self._known = book
+        else:
+            self._note(book)
 
     def adopt(self, uids: Collection[str]) -> tuple[Note, ...]:
         """Go on where another engine was ended: what is of none of these pods goes, the rest is made whole."""
@@ -194,9 +200,6 @@ class RootNetwork:
 
     def _link(self, uid: str) -> PodLink:
         return leases.pod_link(self.name, uid, self.book.leases[uid], self._networks)
-
-    def _ips(self, uid: str) -> tuple[str, ...]:
-        return tuple(str(address.ip) for address in self._link(uid).addresses)
 
     # ---- the root's part ----
 
@@ -312,6 +315,10 @@ class RootNetwork:
             self._links.delete(self.name)
             self._bridge = self._applied = None
             self._note(replace(self.book, up=False, opened={}, accepted=()))
+
+
+def _ips(link: PodLink) -> tuple[str, ...]:
+    return tuple(str(address.ip) for address in link.addresses)
 
 
 def has_ipv6() -> bool:

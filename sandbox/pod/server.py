@@ -9,6 +9,8 @@ or a stream of them for `watch` and `watch_pods`:
     {"answer": …}  or  {"error": …, "message": …}
                                                     {"verb": "watch", "uids": […]}
     {"answer": [status or null, …]}   with each change, until all are gone
+                                                    {"verb": "watch", "uids": […], "until": "ready"}
+    {"answer": [status or null, …]}   with each change once all are ready, or never will be
                                                     {"verb": "watch_pods", "namespace": …, "name": …}
     {"answer": {"whole": …, "pods": […]}}   with each change, until the client goes
 
@@ -35,7 +37,7 @@ from sandbox.pod import codec, forks, watching
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
 from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path, unlock
-from sandbox.pod.requests import PodNews
+from sandbox.pod.requests import MILESTONES, PodNews
 from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of, in_thread
 from sandbox.pod.trees import remove_unmounted
@@ -183,13 +185,17 @@ class Server:
             await self._engine.deletions_done()
 
     async def _watch(self, request: Mapping[str, Any]) -> AsyncIterator[list[Any]]:
-        """The statuses of these pods, null for one that is gone, now and with each change, until all are gone."""
+        """The statuses of these pods, null for one that is gone, now and with each change, until all are gone; those
+        before what the client waits for are spared it."""
         uids = [str(uid) for uid in request["uids"]]
+        is_there = MILESTONES.get(request.get("until", ""), lambda _: True)
         while True:
             workers = [self._engine.worker(uid) for uid in uids]
             there = [worker for worker in workers if worker and not worker.removed]
             changes = [worker.changed for worker in there]
-            yield [codec.encode(worker.status()) if worker in there and worker else None for worker in workers]
+            statuses = [worker.status() if worker in there and worker else None for worker in workers]
+            if all(map(is_there, statuses)):
+                yield [codec.encode(status) for status in statuses]
             if not changes:
                 return
             await any_of(*changes)

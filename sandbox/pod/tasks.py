@@ -69,6 +69,9 @@ async def whole(work: Coroutine[Any, Any, T]) -> T:
 
 async def any_of(*events: asyncio.Event) -> None:
     """Wait until one of them is set."""
+    if len(events) == 1:
+        await events[0].wait()
+        return
     waits = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

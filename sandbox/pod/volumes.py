@@ -99,7 +99,7 @@ def mounts_of(pod: Pod, container: Container, paths: Mapping[str, Path]) -> tupl
     volumes = {volume.name: volume for volume in pod.volumes}
     mounts: list[BindMount | MemoryMount] = []
     for mount in container.volume_mounts:
-        target, read_only = _inside(mount.mount_path), mount.read_only or _is_read_only(volumes[mount.name])
+        target, read_only = inside(mount.mount_path), mount.read_only or _is_read_only(volumes[mount.name])
         if mount.name in paths:
             mounts.append(BindMount(paths[mount.name], target, f"volume {mount.name}", read_only))
         else:
@@ -111,5 +111,6 @@ def _is_read_only(volume: Volume) -> bool:
     return isinstance(volume.source, ClaimVolume) and volume.source.read_only
 
 
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
+    """The absolute path that a manifest means inside a container."""
     return posixpath.normpath(f"/{path.lstrip('/')}")

@@ -295,7 +295,7 @@ class Worker:
                 made = box.containers.get(each.name) if box else None
                 seen = made.exit if made and made.id == each.instance.id else None
                 end = ends.by_exit(each.instance, seen) if seen else ends.with_podmon(each.instance, now())
-                state = state.with_container(each.with_end(end))
+                state = state.with_container(each.with_end(self._instances.heard(each.name, each.instance, end)))
         self._book.note(state)
 
     async def _tear_down(self) -> None:
@@ -396,7 +396,8 @@ class Worker:
         directory = self._store.sandbox_directory(self.record.uid)
         if not instance.started_at and not (directory / "containers" / instance.id).exists():
             return known.dropped()  # the engine was killed before it began to make it
-        return known.with_end(ends.by_record(instance, directory / RECORDS) or ends.unseen(instance, now()))
+        end = ends.by_record(instance, directory / RECORDS) or ends.unseen(instance, now())
+        return known.with_end(self._instances.heard(known.name, instance, end))
 
     async def _bury(self) -> None:
         """podmon died while no engine was there: what it wrote down of its children is all that is known of them."""

@@ -108,10 +108,6 @@ NOT_A_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)(
             ['.limits["example.com/gpu"]: field "example.com/gpu" is known but not implemented yet'],
         ),
         (
-            {"limits": {"ephemeral-storage": "1Gi"}},
-            ['.limits.ephemeral-storage: field "ephemeral-storage" is known but not implemented yet'],
-        ),
-        (
             {"claims": [{"name": "gpu"}]},
             ['.claims: field "claims" is known but not implemented yet'],
         ),

@@ -11,18 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import manifest
+from sandbox.claim import AccessMode, PersistentVolumeClaim
 from sandbox.errors import ManifestError
 from sandbox.manifest import claim as claim_tables
 from sandbox.manifest import volumes as tables
 from sandbox.manifest.fields import Record
 from sandbox.model import (
-    AccessMode,
     ClaimVolume,
     EmptyDir,
     HostPath,
     HostPathType,
     Medium,
-    PersistentVolumeClaim,
     Pod,
     VolumeSource,
 )
@@ -52,6 +51,7 @@ def refusals(document: dict[str, Any], kind: type[Pod] | type[PersistentVolumeCl
         ({"emptyDir": {}}, EmptyDir()),
         ({"emptyDir": {"medium": "", "sizeLimit": 0}}, EmptyDir(size_limit=parse("0"))),
         ({"emptyDir": {"medium": "Memory"}}, EmptyDir(Medium.MEMORY)),
+        ({"emptyDir": {"sizeLimit": "64Mi"}}, EmptyDir(Medium.DISK, parse("64Mi"))),
         ({"emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}, EmptyDir(Medium.MEMORY, parse("64Mi"))),
         ({"emptyDir": {"medium": "Memory", "sizeLimit": 1048576}}, EmptyDir(Medium.MEMORY, parse("1Mi"))),
         ({"emptyDir": {"medium": "Memory", "sizeLimit": 1e6}}, EmptyDir(Medium.MEMORY, parse("1M"))),
@@ -71,8 +71,8 @@ def test_a_volume_is_read(source: dict[str, Any], value: VolumeSource) -> None:
     ("source", "refusal"),
     [
         (
-            {"emptyDir": {"sizeLimit": "1Gi"}},
-            ".emptyDir.sizeLimit: Forbidden: a limit on disk cannot be enforced yet; with medium: Memory it can",
+            {"emptyDir": {"sizeLimit": "-1Gi"}},
+            ".emptyDir.sizeLimit: Forbidden: SizeLimit field must be a valid resource quantity",
         ),
         (
             {"emptyDir": {"medium": "Memory", "sizeLimit": "-1"}},

@@ -244,17 +244,6 @@ def test_what_the_api_server_would_store_is_shown(seedpod: Seedpod) -> None:
     assert ["SizeLimit:", "1Mi"] in described
 
 
-def test_a_limit_on_disk_is_refused_by_name_as_nothing_would_hold_it(seedpod: Seedpod) -> None:
-    pod = seedpod.pod(seedpod.shell("c", "true"), volumes=(data(sizeLimit="1Mi"),))
-    result = seedpod.run(pod)
-    assert result.returncode == 1
-    assert result.stderr.endswith(
-        "spec.volumes[1].emptyDir.sizeLimit: Forbidden: a limit on disk cannot be enforced yet; "
-        "with medium: Memory it can\n"
-    )
-    assert seedpod.command("get").stdout == ""
-
-
 def test_lines_of_two_containers_are_told_apart(seedpod: Seedpod) -> None:
     """# A11: in the foreground, with memory between them."""
     one = seedpod.shell("one", "mkfifo /data/p; echo hello > /data/p", volumeMounts=[DATA])

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from sandbox.errors import NotFound, SandboxError
 from sandbox.front.errors import Usage
 from sandbox.front.naming import Wanted, container, find_one, names, single
+from sandbox.model import Container, RestartPolicy
 from tests.sandbox.front.pods import running, status
 
 
@@ -94,6 +96,29 @@ def test_the_container_is_the_one_that_kubectl_would_take(
     pod = status(running("a"), running("b"), annotations=annotations).pod
     assert container(pod, asked).name == name
     assert capsys.readouterr().err == said
+
+
+INITS = (Container("setup", "i"), Container("proxy", "i", restart_policy=RestartPolicy.ALWAYS))
+
+
+@pytest.mark.parametrize(
+    ("annotations", "asked", "name", "said"),
+    [
+        ({}, None, "a", 'Defaulted container "a" out of: a, setup (init), proxy (init)\n'),
+        ({}, "setup", "setup", ""),
+        ({}, "proxy", "proxy", ""),
+        ({ANNOTATION: "proxy"}, None, "proxy", ""),
+    ],
+)
+def test_an_init_container_is_taken_where_it_is_named(
+    annotations: dict[str, str], asked: str | None, name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod = replace(status(running("a"), annotations=annotations).pod, init_containers=INITS)
+    assert container(pod, asked).name == name
+    assert capsys.readouterr().err == said
+    with pytest.raises(SandboxError) as caught:
+        container(pod, "x")
+    assert caught.value.hint == "one of: a, setup, proxy"
 
 
 def test_the_only_container_needs_no_word(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from sandbox import manifest
+from sandbox.claim import AccessMode, PersistentVolumeClaim
 from sandbox.front.volume import Request, volume
-from sandbox.model import AccessMode, PersistentVolumeClaim
 from sandbox.quantity import parse
 from sandbox.status import ClaimPhase, ClaimStatus
 from tests.sandbox.front.engine import CommandLine, FakeClient, request

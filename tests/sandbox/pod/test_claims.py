@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sandbox import manifest
+from sandbox.claim import PersistentVolumeClaim
 from sandbox.errors import AlreadyExists, NotFound, SandboxError, WrongState
-from sandbox.model import ClaimVolume, PersistentVolumeClaim, Pod, Volume
+from sandbox.model import ClaimVolume, Pod, Volume
 from sandbox.pod.claims import Asked, Claims
 from sandbox.pod.trees import remove_unmounted
 from sandbox.status import ClaimPhase

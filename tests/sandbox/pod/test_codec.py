@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cgroups
+from sandbox.claim import PersistentVolumeClaim
 from sandbox.errors import (
     AlreadyExists,
     Finding,
@@ -25,7 +26,7 @@ from sandbox.errors import (
     Unsupported,
     WrongState,
 )
-from sandbox.model import PersistentVolumeClaim, Pod
+from sandbox.model import Pod
 from sandbox.pod import codec
 from sandbox.pod.state import BackOff, ContainerState, Deletion, Instance, PodRecord, PodState
 from sandbox.quantity import Format, Quantity

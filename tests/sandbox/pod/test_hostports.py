@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from sandbox.errors import SandboxError
-from sandbox.model import Container, ContainerPort, Pod
+from sandbox.model import Container, ContainerPort, Pod, RestartPolicy
 from sandbox.pod import hostports
 from sandbox.pod.leases import HostPort
 
@@ -40,6 +40,13 @@ def test_a_pod_asks_for_the_ports_of_all_its_containers_that_are_the_hosts() -> 
     ports = (ContainerPort(80, 8080), ContainerPort(81), ContainerPort(53, 53, "UDP", "dns", "192.0.2.2"))
     pod = Pod("web", containers=(Container("a", "i", ports=ports[:2]), Container("b", "i", ports=ports[2:])))
     assert hostports.asked(pod) == (tcp(8080), HostPort("UDP", 53, 53, "192.0.2.2"))
+
+
+def test_and_for_those_of_its_sidecars_but_not_of_what_ends_before_them() -> None:
+    first = Container("first", "i", ports=(ContainerPort(80, 8080),))
+    proxy = Container("proxy", "i", ports=(ContainerPort(80, 8081),), restart_policy=RestartPolicy.ALWAYS)
+    pod = Pod("web", init_containers=(first, proxy), containers=(Container("a", "i"),))
+    assert hostports.asked(pod) == (tcp(8081),)
 
 
 def test_who_has_a_port_is_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from cgroups import Cpu, Hugetlb, Knobs, Memory, Pids
 from sandbox.errors import Unsupported
-from sandbox.model import Container, Pod, QosClass, Resources
+from sandbox.model import Container, Pod, QosClass, Resources, RestartPolicy
 from sandbox.pod import resources
 from sandbox.pod.resources import Means, Placement
 from sandbox.quantity import Quantity, parse
@@ -219,6 +220,99 @@ def test_no_container_is_promised_less_than_in_its_pod(each: list[Resources]) ->
         for value in [*whole.values(), *(v for part in parts for v in part.values())]
         for word in value.split()
     )
+
+
+# ---- init containers ----
+
+
+def with_init(containers: list[Resources], *inits: tuple[Resources, bool]) -> Pod:
+    """A pod with init containers as well: what each asks for, and whether it is a sidecar."""
+    made = (
+        Container(f"i{index}", "i", resources=asked, restart_policy=RestartPolicy.ALWAYS if sidecar else None)
+        for index, (asked, sidecar) in enumerate(inits)
+    )
+    return replace(a_pod(*containers), init_containers=tuple(made))
+
+
+def cpu(amount: str) -> Resources:
+    return asking({"cpu": amount})
+
+
+@pytest.mark.parametrize(
+    ("containers", "inits", "milli"),
+    [
+        ([cpu("1"), cpu("2")], [], 3000),
+        ([cpu("1"), cpu("2")], [(cpu("2"), False)], 3000),
+        ([cpu("1"), cpu("2")], [(cpu("5"), False), (cpu("4"), False)], 5000),  # one after the other
+        ([cpu("1")], [(cpu("2"), True)], 3000),  # side by side
+        ([cpu("1")], [(cpu("2"), True), (cpu("3"), False)], 5000),  # the sidecar was there before
+        ([cpu("1")], [(cpu("3"), False), (cpu("2"), True)], 3000),  # and here came after it
+        ([cpu("1")], [(cpu("1"), True), (cpu("2"), True), (cpu("1"), False)], 4000),
+        ([cpu("1")], [(cpu("1"), True), (cpu("3"), False), (cpu("2"), True), (cpu("500m"), False)], 4000),
+    ],
+)
+def test_a_pod_has_what_is_used_at_a_time(
+    containers: list[Resources], inits: list[tuple[Resources, bool]], milli: int
+) -> None:  # A23
+    pod = with_init(containers, *inits)
+    assert resources.placement(pod, ALL).cpu == milli
+    assert of_pod(pod)["cpu.max"] == f"{milli * 100} 100000"
+    assert of_pod(pod)["cpu.weight"] == str(resources.weight(milli))
+
+
+def test_the_most_is_found_for_each_resource_by_itself() -> None:
+    pod = with_init([asking({"cpu": "1", "memory": "1Gi"})], (asking({"cpu": "500m", "memory": "2Gi"}), False))
+    assert of_pod(pod) == {"cpu.weight": "100", "cpu.max": "100000 100000", "memory.max": str(2 * GIB)}
+
+
+@pytest.mark.parametrize(
+    ("inits", "bounded"),
+    [
+        ([(FULL, False)], True),
+        ([(NOTHING, False)], False),
+        ([(NOTHING, True)], False),
+        ([(NOTHING, False), (FULL, True)], False),
+        ([(FULL, True), (NOTHING, False)], True),  # kubelet sees the sidecar's limit beside it
+    ],
+)
+def test_an_init_container_without_a_limit_leaves_the_pod_without_one(
+    inits: list[tuple[Resources, bool]], bounded: bool
+) -> None:
+    whole = of_pod(with_init([FULL], *inits))
+    assert ("cpu.max" in whole, "memory.max" in whole) == (bounded, bounded)
+
+
+def test_the_class_is_by_all_containers() -> None:
+    assert resources.placement(with_init([FULL], (FULL, False)), ALL).qos is QosClass.GUARANTEED
+    assert resources.placement(with_init([FULL], (NOTHING, False)), ALL).qos is QosClass.BURSTABLE
+    placed = resources.placement(with_init([NOTHING], (REQUESTS, False)), ALL)
+    assert (placed.qos, placed.cpu, placed.controllers) == (QosClass.BURSTABLE, 250, ("cpu", "memory"))
+
+
+def test_huge_pages_of_init_containers_count_as_their_memory_does() -> None:
+    two, four = (asking({"cpu": "1", "hugepages-2Mi": f"{size}Mi"}) for size in (2, 4))
+    pod = with_init([two], (two, True), (four, False))
+    assert Hugetlb({2 * MIB: 6 * MIB}) in resources.placement(pod, ALL).knobs
+    alone = with_init([NOTHING], (four, False))
+    assert Hugetlb({2 * MIB: 4 * MIB}) in resources.placement(alone, ALL).knobs
+    assert of_container(alone)["hugetlb.2MB.max"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "own", "expected"),
+    [(True, "1Gi", 500), (True, "3Gi", 250), (False, "1Gi", 750)],
+)
+def test_a_sidecar_goes_no_sooner_than_the_containers_it_serves(sidecar: bool, own: str, expected: int) -> None:
+    asked = [asking(requests={"memory": size}) for size in ("2Gi", "3Gi")]
+    pod = with_init(asked, (asking(requests={"memory": own}), sidecar))
+    assert resources.oom_score_adj(pod, pod.init_containers[0], 4 * GIB) == expected
+    assert resources.oom_score_adj(pod, pod.containers[0], 4 * GIB) == 500
+
+
+def test_a_limit_or_request_of_an_init_container_that_cannot_be_held_is_told() -> None:
+    assert 'container "i0": a limit of cpu needs' in str(refusal(with_init([NOTHING], (FULL, False)), "memory"))
+    told = resources.unheld_requests(with_init([NOTHING], (REQUESTS, False)), why_not("cpu"))
+    assert told == "Requests of memory have no effect here: no memory here: get one"
 
 
 # ---- what a host cannot do ----

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from sandbox.errors import AlreadyExists, NotFound, SandboxError
-from sandbox.pod import codec, report, server
+from sandbox.pod import codec, report, requests, server
 from sandbox.pod.config import Config
 from sandbox.pod.connection import PROTOCOL
 from sandbox.pod.engine import Wanted
@@ -345,6 +345,27 @@ def test_a_watch_tells_each_change_until_all_are_gone(tmp_path: Path) -> None:
         worker.become(None)
         assert await one.hear() == {"answer": [None, None]}
         assert await one.ask({"verb": "pods"}) is not None, "and the client may go on asking"
+
+    play(tmp_path, scene)
+
+
+def test_a_watch_until_something_is_silent_before(tmp_path: Path) -> None:
+    async def scene(engine: FakeEngine, known: Server, client: Callable[[], Awaitable[Client]]) -> None:
+        one_starts, other = FakeWorker(UID, a_state()), FakeWorker("other", a_state(running()))
+        engine.workers |= {UID: one_starts, "other": other}
+        ready, gone = await greeted(client), await greeted(client)
+        told = asyncio.create_task(ready.ask({"verb": "watch", "uids": [UID, "other"], "until": requests.READY}))
+        over = asyncio.create_task(gone.ask({"verb": "watch", "uids": ["other"], "until": requests.GONE}))
+        other.become(a_state(running()))
+        await greeted(client)  # the server has gone through its loop
+        assert not told.done() and not over.done()
+        one_starts.become(a_state(running()))
+        assert await told == {"answer": [codec.encode(each.status()) for each in (one_starts, other)]}
+        other.become(None)
+        assert await over == {"answer": [None]}
+        assert await ready.hear() == {"answer": [codec.encode(one_starts.status()), None]}, "it will not be ready"
+        one_starts.become(None)
+        assert await ready.hear() == {"answer": [None, None]}
 
     play(tmp_path, scene)
 

@@ -46,6 +46,28 @@ def test_a_pod_runs_and_is_removed_without_a_trace(world: World) -> None:
     play(scene)
 
 
+def test_the_start_of_a_container_goes_to_disk_with_the_next_one_begun(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each write in the place of a file has the disk's own pace."""
+    written: list[list[tuple[bool, bool]]] = []
+    save = world.store.save
+
+    def noted(uid: str, state: PodState) -> None:
+        save(uid, state)
+        written.append([(each.runs, bool(each.instance and each.instance.started_at)) for each in state.containers])
+
+    async def scene() -> None:
+        worker = world.worker(new_state(("a", "b")))
+        monkeypatch.setattr(world.store, "save", noted)
+        async with living(worker):
+            await until(worker, is_running)
+            none, begun, runs = (False, False), (True, False), (True, True)
+            assert written == [[none, none], [begun, none], [runs, begun], [runs, runs]]
+
+    play(scene)
+
+
 def test_what_cannot_be_held_is_told_once_and_the_pod_runs(world: World) -> None:
     async def scene() -> None:
         worker = world.worker(new_state(("app",)))
