@@ -26,6 +26,7 @@ OF_A_POD = [
     ("get", "-o", "jsonpath={.metadata.uid}"),
     ("describe",),
     ("logs",),
+    ("wait", "--for=condition=Ready"),
 ]
 JOINING = [("exec",), ("attach",)]
 

@@ -16,7 +16,7 @@ from tests.sandbox.front.pods import NOW, ago, running, status
 
 STARTED = Event("Started", "Started container app", ago(minutes=5), ago(minutes=5), container="app")
 KILLING = Event("Killing", "Stopping container app\n", ago(seconds=2), ago(seconds=2), container="app")
-BACK_OFF = Event("BackOff", "Back-off restarting", ago(minutes=4), ago(seconds=9), warning=True, count=3)
+BACK_OFF = Event("BackOff", "Back-off restarting", ago(minutes=6), ago(seconds=9), warning=True, count=3)
 WEB = status(running(), name="web", events=(STARTED, KILLING))
 DB = replace(status(running(), name="db", events=(BACK_OFF,)), uid="2")
 PROD = replace(status(running(), name="web", namespace="prod", events=(BACK_OFF,)), uid="3")
@@ -34,7 +34,7 @@ def test_events_are_a_table_of_the_oldest_first(capsys: pytest.CaptureFixture[st
     assert shown(capsys) == (
         "LAST SEEN         TYPE      REASON    OBJECT    MESSAGE\n"
         "5m                Normal    Started   Pod/web   Started container app\n"
-        "9s (x3 over 4m)   Warning   BackOff   Pod/db    Back-off restarting\n"
+        "9s (x3 over 6m)   Warning   BackOff   Pod/db    Back-off restarting\n"
         "2s                Normal    Killing   Pod/web   Stopping container app\n"
     )
 
@@ -119,9 +119,9 @@ def test_events_to_come_are_shown_once_and_again_where_they_come_again(capsys: p
     assert lines[0].split() == ["LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
     assert [line.split("   ")[0] + line.split("   ")[-1].strip() for line in lines[1:]] == [
         "5mStarted container app",
-        "9s (x3 over 4m)Back-off restarting",
-        "9s (x4 over 4m)Back-off restarting",
-        "9s (x3 over 4m)Back-off restarting",
+        "9s (x3 over 6m)Back-off restarting",
+        "9s (x4 over 6m)Back-off restarting",
+        "9s (x3 over 6m)Back-off restarting",
         "2sStopping container app",
         "5mStarted container app",
     ]
