@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +21,22 @@ pytestmark = pytest.mark.root
 UNIT = Path(__file__).parents[2] / "examples" / "seedpod.service"
 
 
+@contextlib.contextmanager
+def ended(service: subprocess.Popen[bytes]) -> Iterator[None]:
+    """However the block ends, the process ends, too."""
+    try:
+        yield
+    finally:
+        service.terminate()
+
+
 def test_it_says_when_it_takes_requests_and_when_it_ends_and_leaves_the_pods(seedpod: Seedpod, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(TIMEOUT)
+        manager.settimeout(TIMEOUT / 4)
         command = [seedpod.program, "--root", seedpod.root, "agent"]
         environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as service:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as service, ended(service):
             assert manager.recv(100) == b"READY=1"
             assert int((seedpod.root / "agent.pid").read_text()) == service.pid, "it is the unit's main process"
             detached(seedpod, seedpod.pod(seedpod.shell("app", "exec sleep 1000")))
