@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sandbox.errors import NotFound, SandboxError, WrongState
 from sandbox.front import warm
+from sandbox.front.notification import Manager
 from sandbox.linux import host
 from sandbox.pod.connection import EngineEnded, connect
 from sandbox.pod.engine import Engine
@@ -31,14 +32,16 @@ def agent(root: Path) -> int:
         what = f"an engine is running for {root} already, as process {connection.pid}"
         raise WrongState(what, current="running", wanted="stopped", hint="`seedpod agent stop` ends it")
 
+    manager = Manager()  # before any process is made that would have its name
     with warm.beside(root) as open_:
 
         def ready(_: Engine, server: Server) -> None:
             _stop_on_signals(server)
             open_()
             print(f"engine ready: {root}", flush=True)
+            manager.ready()
 
-        asyncio.run(serve(root, _log, ready))
+        asyncio.run(serve(root, _log, ready, stopping=manager.stopping))
     return 0
 
 

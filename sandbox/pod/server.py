@@ -236,12 +236,13 @@ async def serve(
     warn: Callable[[str], None],
     ready: Callable[[Engine, Server], None],
     *,
+    stopping: Callable[[], None] = lambda: None,
     idle: float | None = None,
 ) -> int:
     """Own the root and serve it until told to stop, or until nothing was left for `idle` seconds.
 
-    How many pods are left running.  `ready` is called once the socket takes clients.  Raises SandboxError where
-    another engine owns the root.
+    How many pods are left running.  `ready` is called once the socket takes clients, `stopping` once it is to end.
+    Raises SandboxError where another engine owns the root.
     """
     asyncio.get_running_loop().set_exception_handler(lambda _, context: warn(_told(context)))
     privileges.name_thread("seedpod:engine")
@@ -261,6 +262,7 @@ async def serve(
         try:
             ready(engine, server)
             await _until_stopped(server, idle)
+            stopping()
         finally:
             if is_lock_of(root, lock):  # or they are another engine's by now
                 path.unlink(missing_ok=True)
