@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from cgroups import CgroupError
 from sandbox.errors import Hindered, SandboxError
@@ -30,7 +31,7 @@ from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.paths import log_path
 from sandbox.pod.planning import Supplies
 from sandbox.pod.podmon import Stage
-from sandbox.pod.sandbox import PodSandbox
+from sandbox.pod.sandbox import RECORDS, PodSandbox
 from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.state import Condemned, ContainerState, Hindrance, Instance, PodState, Stopping
 from sandbox.pod.store import Store
@@ -335,6 +336,16 @@ class Instances:
         self._book.note(report.with_back_off(self.pod, self._book.record, state, ended, limit))
 
     # ---- adoption ----
+
+    def buried(self, known: ContainerState, directory: Path) -> ContainerState:
+        """A container that ran when its podmon died, with no engine there: what stands in the sandbox's `directory` is
+        all that is known of its end."""
+        instance = known.instance
+        assert instance is not None
+        if not instance.started_at and not (directory / "containers" / instance.id).exists():
+            return known.dropped()  # the engine was killed before it began to make it
+        end = ends.by_record(instance, directory / RECORDS) or ends.unseen(instance, now())
+        return known.with_end(self.heard(known.name, instance, end))
 
     def adopt(self, box: PodSandbox, known: ContainerState) -> None:
         """Go on with the container's instance, begun by an engine that is no more, as podmon knows it."""

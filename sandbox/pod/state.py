@@ -209,6 +209,11 @@ class PodState:
             self, containers=tuple(changed if each.name == changed.name else each for each in self.containers)
         )
 
+    def with_sandbox(self, at: datetime) -> PodState:
+        """With a new sandbox, and so in its next generation."""
+        started, generation = self.started_at or at, self.generation + 1
+        return replace(self, sandbox=True, sandboxes=self.sandboxes + 1, generation=generation, started_at=started)
+
     def with_new(self, names: Sequence[str]) -> PodState:
         """With further containers, of which nothing was made yet."""
         return replace(self, containers=(*self.containers, *map(ContainerState, names)))

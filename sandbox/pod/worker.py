@@ -20,9 +20,9 @@ from sandbox.pod.instances import Instances, Known, Surroundings
 from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
 from sandbox.pod.root_network import Attached
-from sandbox.pod.sandbox import RECORDS, PodSandbox
+from sandbox.pod.sandbox import PodSandbox
 from sandbox.pod.sandbox_container import SandboxContainer
-from sandbox.pod.state import ContainerState, Deletion, Failure, Instance, PodRecord, PodState
+from sandbox.pod.state import Deletion, Failure, PodRecord, PodState
 from sandbox.pod.tasks import Interrupted, Tasks, in_thread, unless
 from sandbox.status import Phase, PodStatus
 
@@ -228,13 +228,7 @@ class Worker:
         else:
             for reason, message in planning.resource_warnings(self.pod, self._store.slices.why_not):
                 state = state.with_event(now(), reason, message, warning=True)
-        return replace(
-            state,
-            sandbox=True,
-            sandboxes=state.sandboxes + 1,
-            generation=state.generation + 1,
-            started_at=state.started_at or now(),
-        )
+        return state.with_sandbox(now())
 
     def _have(self, box: PodSandbox) -> None:
         self._box = box
@@ -392,19 +386,12 @@ class Worker:
         else:
             self._book.note(self._with_network(self.state, repaired))
 
-    def _buried(self, known: ContainerState, instance: Instance) -> ContainerState:
-        directory = self._store.sandbox_directory(self.record.uid)
-        if not instance.started_at and not (directory / "containers" / instance.id).exists():
-            return known.dropped()  # the engine was killed before it began to make it
-        end = ends.by_record(instance, directory / RECORDS) or ends.unseen(instance, now())
-        return known.with_end(self._instances.heard(known.name, instance, end))
-
     async def _bury(self) -> None:
         """podmon died while no engine was there: what it wrote down of its children is all that is known of them."""
-        state = self.state
+        state, directory = self.state, self._store.sandbox_directory(self.record.uid)
         for each in state.containers:
-            if each.runs and each.instance:
-                state = state.with_container(self._buried(each, each.instance))
+            if each.runs:
+                state = state.with_container(self._instances.buried(each, directory))
         self._book.note(replace(state, sandbox=False))
         try:
             await in_thread(self._store.remove_sandbox, self.record.uid)
