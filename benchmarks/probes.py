@@ -46,12 +46,12 @@ class Probed(Cli):
         ]
         return pod
 
-    def engine_ms(self) -> float:
-        """Processor time of the engine, whose clients have ended, and of the podmons."""
+    def parts_ms(self) -> tuple[float, float]:
+        """Processor time of the engine, whose clients have ended, and of all podmons."""
         podmons = [each for each in self.cgroup.walk() if each.path.name == "podmon.scope"]
         if len(podmons) != self.pods:
             raise Failed(f"{len(podmons)} pods run, not {self.pods}")
-        return sum(usage_ms(each) for each in (self.programs, *podmons))
+        return usage_ms(self.programs), sum(map(usage_ms, podmons))
 
 
 class Checked(Podman):
@@ -77,18 +77,16 @@ def probed(where: Place, pods: int, seconds: float) -> dict[str, float]:
         contender.pods = pods
         contender.open(stack)
         time.sleep(3)  # what begins with a pod is over
-        before = (contender.engine_ms(), contender.cpu_ms(), time.monotonic())
+        before, all_before, begun = contender.parts_ms(), contender.cpu_ms(), time.monotonic()
         time.sleep(seconds)
-        engine, everything, took = (
-            contender.engine_ms() - before[0],
-            contender.cpu_ms() - before[1],
-            time.monotonic() - before[2],
-        )
+        after, all_after, took = contender.parts_ms(), contender.cpu_ms(), time.monotonic() - begun
     probes = pods * took
+    engine, podmons = (now - then for now, then in zip(after, before, strict=True))
     return {
-        "percent": round(engine / took / 10, 2),
+        "percent": round((engine + podmons) / took / 10, 2),
         "engine_ms": round(engine / probes, 3),
-        "with_programs_ms": round(everything / probes, 3),
+        "podmon_ms": round(podmons / probes, 3),
+        "with_programs_ms": round((all_after - all_before) / probes, 3),
     }
 
 
