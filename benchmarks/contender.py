@@ -74,8 +74,7 @@ class Contender(ABC):
 
     def cpu_ms(self) -> float:
         """Processor time of all that ever ran in its cgroup."""
-        text = (self.cgroup.path / "cpu.stat").read_text()
-        return int(dict(line.split() for line in text.splitlines())["usage_usec"]) / 1e3
+        return usage_ms(self.cgroup)
 
     def check(self, running: int) -> None:
         """That as many containers run as should, each of which has a cgroup of its own.  Raises Failed."""
@@ -87,6 +86,12 @@ class Contender(ABC):
 
     def _running(self) -> int:
         return sum(any(_comm(pid) == PROCESS for pid in cgroup.procs()) for cgroup in self.cgroup.walk())
+
+
+def usage_ms(cgroup: Cgroup) -> float:
+    """Processor time of all that ever ran in it."""
+    text = (cgroup.path / "cpu.stat").read_text()
+    return int(dict(line.split() for line in text.splitlines())["usage_usec"]) / 1e3
 
 
 def _comm(pid: int) -> str:

@@ -91,8 +91,11 @@ class Cli(_Ours):
 
     def _written(self, name: str) -> Path:
         file = self.directory / f"{name}.json"
-        file.write_text(json.dumps(manifest(name)))
+        file.write_text(json.dumps(self.manifest(name)))
         return file
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        return manifest(name)
 
     def _seedpod(self, *words: str | Path, **options: Any) -> float:
         return self._commands.run(SEEDPOD, "--root", self.root, *words, **options)

@@ -75,4 +75,11 @@ MODULES = (
         ),
         words=("--launches", "200"),
     ),
+    Module(
+        "probes",
+        (
+            (Target("50 pods with exec probes of 1 s, % of a CPU", "", "", at_most=5), ("seedpod", "percent")),
+            (Target("podman healthcheck run : an exec probe, CPU", "", ""), ("podman_to_seedpod",)),
+        ),
+    ),
 )

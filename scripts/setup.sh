@@ -21,6 +21,7 @@ packages=(
 	mount           # tests mount a tmpfs, and a filesystem in a file
 	util-linux      # tests enter a sandbox's namespaces with nsenter, and freeze a filesystem with fsfreeze
 	strace          # tests make system calls fail
+	openssl         # tests of probes make a certificate
 	runc            # a test runs an OCI bundle in a sandbox's namespaces
 )
 

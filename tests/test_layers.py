@@ -72,6 +72,8 @@ DOORS = {
     "prctl": {"sandbox.linux.privileges"},
     "yaml": {"sandbox.manifest.tree", "sandbox.front.encode"},
     "argparse": {"sandbox.front.arguments"},
+    "h11": {"sandbox.pod.http_get"},
+    "h2": {"sandbox.pod.grpc_health"},
     "inotify_simple": {"sandbox.pod.logs"},
 }
 

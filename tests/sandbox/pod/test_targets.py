@@ -146,20 +146,33 @@ def test_a_process_that_it_leaves_behind_is_not_waited_for(lab: Lab) -> None:
     bounded(scene)
 
 
-def test_in_a_frozen_container_it_is_given_up_in_time_and_no_second_one_waits_beside_it(lab: Lab) -> None:
+def test_in_a_frozen_container_it_is_given_up_in_time(lab: Lab) -> None:
     async def scene() -> None:
         async with running(lab) as (container, target):
-            assert (await target.run(("true",), LONG)).exit_code == 0
             container.scope.freeze()
             try:
-                for _ in range(4):
-                    answer = await act(ExecAction(("true",)), target, 0.3)
-                    assert answer == Answer(False, 'command timed out: "true" timed out after 300ms')
-                waiting = len(container.scope.procs())
+                answer = await act(ExecAction(("true",)), target, 0.3)
             finally:
                 container.scope.thaw()
-            assert waiting <= 4, "two of the container's own, and those of one exec"
+            assert answer == Answer(False, 'command timed out: "true" timed out after 300ms')
             assert (await target.run(("true",), LONG)).exit_code == 0
+
+    bounded(scene)
+
+
+def test_beside_one_that_cannot_die_no_further_one_is_started(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that a disk holds: here nobody kills it."""
+
+    async def scene() -> None:
+        async with running(lab) as (container, target):
+            kill, stuck = container.podmon.kill, []
+            monkeypatch.setattr(container.podmon, "kill", stuck.append)
+            for argv in (("sleep", "1000"), ("touch", "/tried")):
+                with pytest.raises(TimeoutError):
+                    await target.run(argv, 0.5)
+            monkeypatch.undo()
+            kill(*stuck)
+            assert (await target.run(("test", "-e", "/tried"), LONG)).exit_code == 1
 
     bounded(scene)
 
