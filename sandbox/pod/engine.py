@@ -55,7 +55,7 @@ class Engine:
     """The pods of one root directory, whose lock the caller holds."""
 
     def __init__(self, root: Path, warn: Callable[[str], None], boot: str | None = None) -> None:
-        """`warn` is told what went wrong and is nobody's request: a line each; `boot` is the machine's, if not known."""
+        """`warn` is told what went wrong and is nobody's request: a line each; `boot` is that of the machine."""
         self._boot = boot or host.boot_id()
         host.require_privileges()
         host.require_open_files()
