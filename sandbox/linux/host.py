@@ -38,6 +38,14 @@ class Ability:
     remedy: str | None = None
 
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id(path: Path = BOOT_ID) -> str:
+    """Which boot of the machine this is: another after each."""
+    return path.read_text().strip()
+
+
 def in_first_user_namespace() -> bool:
     """Whether root is root of the machine, and not of a user namespace that somebody made."""
     return Path("/proc/self/ns/user").stat().st_ino == FIRST_USER_NAMESPACE

@@ -55,8 +55,9 @@ def _asked(uid: str, written: Mapping[str, Any]) -> Asked:
 class Engine:
     """The pods of one root directory, whose lock the caller holds."""
 
-    def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
-        """`warn` is told what went wrong and is nobody's request: a line each."""
+    def __init__(self, root: Path, warn: Callable[[str], None], boot: str | None = None) -> None:
+        """`warn` is told what went wrong and is nobody's request: a line each; `boot` is that of the machine."""
+        self._boot = boot or host.boot_id()
         host.require_privileges()
         host.require_open_files()
         make_root(root)
@@ -76,16 +77,18 @@ class Engine:
     # ---- its own life ----
 
     async def start(self) -> None:
-        """Adopt the pods that stand on disk."""
+        """Adopt the pods that stand on disk; after a boot of the machine nothing of them runs (SEMANTICS A13)."""
+        rebooted = not self.store.was_of_boot(self._boot)
         self.store.claims.load()
         stored = list(self.store.load())
-        await self._networks.adopt([record.uid for record, _ in stored])
+        await self._networks.adopt([record.uid for record, _ in stored], rebooted=rebooted)
         workers = [worker for record, state in stored if (worker := self._known(record, state))]
         for worker in workers:
             worker.keep_claims()
-        adoptions = [asyncio.create_task(worker.adopt()) for worker in workers]
+        adoptions = [asyncio.create_task(worker.adopt(rebooted=rebooted)) for worker in workers]
         if adoptions:
             await asyncio.wait(adoptions, timeout=ADOPTION_TIMEOUT)
+        self.store.note_boot(self._boot)  # before anything is made in it
         for worker, adoption in zip(workers, adoptions, strict=True):
             self._add(worker, adoption)
         if not workers:

@@ -126,10 +126,10 @@ class Networks:
 
     # ---- all of it ----
 
-    async def adopt(self, uids: Collection[str]) -> None:
+    async def adopt(self, uids: Collection[str], *, rebooted: bool = False) -> None:
         """Go on where another engine was ended: what is of none of these pods goes, the rest is made whole."""
         with self._telling("the network of pods"):
-            self._tell(await self._do(self._root.adopt, uids))
+            self._tell(await self._do(self._root.adopt, uids, rebooted))
 
     async def close(self) -> None:
         """Let go of it: it stays as it is.  Links that still die are waited for."""

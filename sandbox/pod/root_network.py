@@ -183,9 +183,15 @@ class RootNetwork:
         else:
             self._note(book)
 
-    def adopt(self, uids: Collection[str]) -> tuple[Note, ...]:
-        """Go on where another engine was ended: what is of none of these pods goes, the rest is made whole."""
+    def adopt(self, uids: Collection[str], rebooted: bool = False) -> tuple[Note, ...]:
+        """Go on where another engine was ended: what is of none of these pods goes, the rest is made whole.
+
+        Of what was changed in another boot of the machine nothing is left to be taken back; what the host has set since
+        is its own.
+        """
         book = self.book
+        if rebooted:
+            book = replace(book, up=False, opened={}, accepted=(), leaving=())
         lost = (self._lost,) if self._lost else ()
         for uid in set(book.leases) - set(uids):
             book = book.without_lease(uid)

@@ -6,6 +6,7 @@ sandbox.pod.paths.
         state.json              where it is in its life
         etc/ volumes/           its files
         sandbox/                podmon's: its socket, records of ends, containers/<id>/{upper,work,setting.json}
+    <root>/boot                 the boot of the machine that all of this was last seen in
     <root>/claims/              volumes that outlive pods, see sandbox.pod.claims
     <root>/logs/<namespace>_<name>_<uid>/<container>/<restart>.log
     <root>/images/              rootfs directories, see sandbox.pod.images
@@ -104,6 +105,20 @@ class Store:
     def save(self, uid: str, state: PodState) -> None:
         """Note where a pod is in its life."""
         write_file(self.directory(uid) / "state.json", _dump(state))
+
+    def was_of_boot(self, boot: str) -> bool:
+        """Whether the last engine was of this boot of the machine, or did not say of which."""
+        try:
+            return (self.root / "boot").read_text().strip() in ("", boot)
+        except FileNotFoundError:
+            return True
+
+    def note_boot(self, boot: str) -> None:
+        """What stands on disk is of this boot from now on.  A disk that takes nothing is told of: it is asked again."""
+        try:
+            write_file(self.root / "boot", f"{boot}\n")
+        except OSError as error:
+            self._warn(f"{self.root / 'boot'} cannot be written: {error.strerror}")
 
     def load(self) -> Iterator[tuple[PodRecord, PodState]]:
         """The pods that stand on disk.  What never became one, or is hardly one any more, is removed."""

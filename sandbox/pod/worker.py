@@ -340,9 +340,15 @@ class Worker:
 
     # ---- adoption ----
 
-    async def adopt(self) -> None:
-        """Go on where another engine was ended: with what its podmon says, or with what that left written down."""
+    async def adopt(self, *, rebooted: bool = False) -> None:
+        """Go on where another engine was ended: with what its podmon says, or with what that left written down.
+
+        Of a machine that was `rebooted` since no podmon is asked: whoever has its socket's name by now is another.
+        """
         if not self.state.sandbox:
+            return
+        if rebooted:
+            await self._bury()
             return
         uid = self.record.uid
         self._store.slices.keep(uid, self._placement())
