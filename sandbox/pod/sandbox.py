@@ -7,6 +7,7 @@ the pod but its directory, which belongs to the caller.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import secrets
@@ -205,16 +206,25 @@ class PodSandbox:
         identity = identity or secrets.token_hex(32)
         if not re.fullmatch("[0-9a-f]{64}", identity):
             raise ValueError(f"not the id of a container: {identity!r}")
-        scope = self._slice.create_child(f"{identity}.scope")
+        scope, number = self._slice.create_child(f"{identity}.scope"), self.next_number
         try:
             scope.apply(*spec.limits)
             child = await self._spawn(identity, scope, spec, (stdin, stdout, stderr), log)
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             scope.remove_tree()
+            await self._written_off(number)
             raise
         container = SandboxContainer(name, self._directory_of(identity), child, self._podmon, scope)
         self.containers[name] = container
         return container
+
+    async def _written_off(self, number: int) -> None:
+        """Wait until podmon has written down how a child ended that is killed: before that something of it is left."""
+        child = self._podmon.children.get(number)
+        if child is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KILL_TIMEOUT.total_seconds()):
+                    await child.ended()
 
     def _directory_of(self, identity: str) -> Path:
         return self.directory / "containers" / identity
