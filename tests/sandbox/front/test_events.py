@@ -1,4 +1,4 @@
-"""`events`: the table and the words were compared with kubectl 1.32, which has the same verb."""
+"""`events`: what is refused, and the word for none, were compared with kubectl 1.32; the table follows its source."""
 
 from __future__ import annotations
 

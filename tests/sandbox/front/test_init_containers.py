@@ -1,4 +1,4 @@
-"""What users see of init containers and sidecars.  The words are those of kubectl 1.32 for the same `v1` Pod."""
+"""What users see of init containers and sidecars: describe was compared with kubectl 1.32, rows follow printPod."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`wait`: words, exit codes and what is refused were compared with kubectl 1.32, which has the same verb."""
+"""`wait`: its words and refusals are those of kubectl 1.32, but that a pod which never came is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`get -w`: what it prints was compared with kubectl 1.32, which was given the same objects by a server."""
+"""`get -w`: how objects and events follow each other was compared with kubectl 1.32; columns follow its source."""
 
 from __future__ import annotations
 
