@@ -86,7 +86,7 @@ class Life:
             await self._live_in(box)
         finally:
             if box.pidfd >= 0 and self.end is None:
-                self.end = ended(box.pidfd)
+                self.end = ended(box.pidfd, wait=not box.alive)  # its tracer may have to hear of it first
             await box.remove()
 
     async def _live_in(self, box: PodSandbox) -> None:
@@ -104,7 +104,7 @@ class Life:
         if self.follows_children and self.tracer:
             self.tracer.end()
         await self._go_on(box)
-        if not ended(box.pidfd):
+        if box.alive:
             assert comes_to_rest(box.pid)  # the thread has closed the logs
             self.fds = fds_of(box.pid)
             await self.attempt("shut down", box._podmon._send("SHUTDOWN", box._podmon._new_own(())))

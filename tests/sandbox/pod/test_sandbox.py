@@ -106,7 +106,7 @@ async def output_of(
     read, write = os.pipe()
     try:
         child = await box.execute(container, ExecSpec(argv, ENV), (null, write, write), privileges=privileges)
-    except (SpawnError, WrongState):
+    except SandboxError:
         os.close(read)
         raise
     finally:
