@@ -214,6 +214,11 @@ class PodState:
         started, generation = self.started_at or at, self.generation + 1
         return replace(self, sandbox=True, sandboxes=self.sandboxes + 1, generation=generation, started_at=started)
 
+    def renewed(self) -> PodState:
+        """With its containers, of which none runs, to be run anew in the sandbox that it has: its next generation."""
+        containers = tuple(each.renewed() for each in self.containers)
+        return replace(self, containers=containers, generation=self.generation + 1, restarting=False)
+
     def with_new(self, names: Sequence[str]) -> PodState:
         """With further containers, of which nothing was made yet."""
         return replace(self, containers=(*self.containers, *map(ContainerState, names)))

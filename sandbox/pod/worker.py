@@ -169,7 +169,7 @@ class Worker:
             case lifecycle.RestartAll():
                 self._restart_all(action)
             case lifecycle.Renew():
-                self._renew()
+                self._book.note(self.state.renewed())
             case _:
                 await self._end(action)
 
@@ -324,11 +324,6 @@ class Worker:
         state = self.state.with_event(now(), "RestartAllContainers", message, container=action.container)
         known = replace(state.container(action.container), back_off=action.back_off)
         self._book.note(replace(state.with_container(known), restarting=True))
-
-    def _renew(self) -> None:
-        containers = tuple(each.renewed() for each in self.state.containers)
-        generation = self.state.generation + 1
-        self._book.note(replace(self.state, containers=containers, generation=generation, restarting=False))
 
     # ---- the end ----
 

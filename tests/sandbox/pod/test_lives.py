@@ -214,8 +214,7 @@ class Lives(RuleBasedStateMachine):
                 )
             case Renew():
                 assert state.restarting and not self.alive
-                renewed = tuple(each.renewed() for each in state.containers)
-                self.state = replace(state, containers=renewed, generation=state.generation + 1, restarting=False)
+                self.state = state.renewed()
             case _:
                 self.come_to_an_end(action)
 
