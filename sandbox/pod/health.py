@@ -131,7 +131,7 @@ class _Heard:
 
     def _note(self, **fields: Any) -> None:
         known = self._known()
-        if known is not None:
+        if known is not None and known.changed(**fields) != known:
             self.health.book.note(self.health.book.state.with_container(known.changed(**fields)))
 
     def _known(self) -> ContainerState | None:
