@@ -55,6 +55,7 @@ from sandbox.pod.privileges import DEFAULT_PRIVILEGES, Privileges, compile_progr
 if TYPE_CHECKING:
     from cgroups import Knobs  # not for those who only join a container: its import would take longer than that
 
+DEV_INODES = 32  # what stands there, the message file and links of the manifest's included, and some to spare
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -124,7 +125,7 @@ def _dev(prepared: Prepared) -> list[Op]:
     if prepared.devices is not None:
         return [Attach(prepared.devices, "/dev", "the host's devices")]
     return [
-        Mount("tmpfs", "/dev", tmpfs_options(64 << 10, 0o755), INERT),
+        Mount("tmpfs", "/dev", tmpfs_options(64 << 10, 0o755, inodes=DEV_INODES), INERT),
         *(Bind(f"{POD_DEVICES}/{name}", f"/dev/{name}", DEVICE_ATTRIBUTES, is_file=True) for name in DEVICES),
     ]
 

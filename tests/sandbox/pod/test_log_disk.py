@@ -119,8 +119,10 @@ def test_a_container_is_created_once_its_log_is_there(lab: Lab, tmp_path: Path) 
                 making = asyncio.create_task(start(lab, box, "echo late"))
                 while len(box._podmon.children) < 2:
                     assert (await output_of(box, first, "true"))[0] == 0
+                late = box._podmon.children[2]
+                await late.until(Stage.PREPARED)
                 assert await asyncio.to_thread(comes_to_rest, box.pid)
-                assert box._podmon.children[2].stage is Stage.PREPARED
+                assert late.stage is Stage.PREPARED
             assert (await (await making).wait()).code == 0
         assert [entry.text for entry in logged(lab)] == [b"late"]
 
