@@ -270,6 +270,11 @@ class Container:
     termination_message_path: str = "/dev/termination-log"
     termination_message_policy: MessagePolicy = MessagePolicy.FILE
 
+    @property
+    def is_sidecar(self) -> bool:
+        """Of an init container: whether it runs beside those that come after it, to the pod's end."""
+        return self.restart_policy is RestartPolicy.ALWAYS
+
 
 class Medium(StrEnum):
     """What an emptyDir is kept on."""
@@ -363,7 +368,7 @@ class Pod:
     @property
     def sidecars(self) -> tuple[Container, ...]:
         """The init containers that run beside the others, to the pod's end, in the order of their start."""
-        return tuple(each for each in self.init_containers if each.restart_policy is RestartPolicy.ALWAYS)
+        return tuple(each for each in self.init_containers if each.is_sidecar)
 
     @property
     def qos_class(self) -> QosClass:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.errors import KernelError, SandboxError
-from sandbox.model import EmptyDir, Medium, Pod, RestartPolicy, VolumeSource
+from sandbox.model import EmptyDir, Medium, Pod, VolumeSource
+from sandbox.pod.resources import most_at_a_time
 from sandbox.pod.state import PodRecord, PodState
 from sandbox.pod.store import Store
 from sandbox.pod.tasks import in_thread
@@ -88,24 +89,13 @@ def container_limits(pod: Pod) -> dict[str, Quantity]:
 
 
 def pod_limit(pod: Pod) -> Quantity | None:
-    """What all of a pod may take, as kubelet's PodLimits sums it up: of those containers that have a limit.
-
-    Init containers run one after the other, each beside the sidecars that were started before it.
-    """
+    """What all of a pod may take, as kubelet's PodLimits sums it up: of those containers that have a limit."""
     limits = container_limits(pod)
     if not limits:
         return None
-    sidecars = most = 0
-    for each in pod.init_containers:
-        own = limits[each.name].to_int() if each.name in limits else 0
-        if each.restart_policy is RestartPolicy.ALWAYS:
-            sidecars += own
-            most = max(most, sidecars)
-        else:
-            most = max(most, sidecars + own)
-    apps = sum(limits[each.name].to_int() for each in pod.containers if each.name in limits)
+    most = most_at_a_time(pod, lambda each: limits[each.name].to_int() if each.name in limits else 0)
     first = next(iter(limits.values()))
-    return Quantity(type(first.value)(max(most, sidecars + apps)), first.format)
+    return Quantity(type(first.value)(most), first.format)
 
 
 def has_limits(pod: Pod) -> bool:

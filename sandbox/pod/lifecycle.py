@@ -106,7 +106,7 @@ def _due(pod: Pod, state: PodState, now: datetime, max_back_off: float) -> Itera
     begun = initialized(pod, state)
     for each in pod.init_containers:
         known = state.container(each.name)
-        if not known.runs and (is_sidecar(each) or not (begun or _is_through(each, state))):
+        if not known.runs and (each.is_sidecar or not (begun or _is_through(each, state))):
             yield _start(known, now, max_back_off)
         if _is_hooking(known) or not (begun or _is_through(each, state)):
             return
@@ -134,11 +134,6 @@ def _restarts_of_all(
             yield RestartAll(each.name, start.back_off), when
 
 
-def is_sidecar(container: Container) -> bool:
-    """Of an init container: whether it runs beside those that come after it."""
-    return container.restart_policy is RestartPolicy.ALWAYS
-
-
 def _has_succeeded(known: ContainerState, state: PodState) -> bool:
     """Whether the init container has done its work in this generation."""
     instance = known.instance
@@ -162,7 +157,7 @@ def initialized(pod: Pod, state: PodState) -> bool:
 def _is_through(container: Container, state: PodState) -> bool:
     """Whether the init container holds up no other any more."""
     known = state.container(container.name)
-    return bool(known.instance and known.instance.started) if is_sidecar(container) else _has_succeeded(known, state)
+    return bool(known.instance and known.instance.started) if container.is_sidecar else _has_succeeded(known, state)
 
 
 def _start(container: ContainerState, now: datetime, max_back_off: float) -> tuple[Start, datetime]:
@@ -188,7 +183,7 @@ def init_has_failed(pod: Pod, state: PodState) -> bool:
     """Whether an init container has ended badly and is not tried again."""
     if initialized(pod, state):
         return False
-    regular = [each for each in pod.init_containers if not is_sidecar(each)]
+    regular = [each for each in pod.init_containers if not each.is_sidecar]
     return any(_is_final(pod, each, state) and _code(each, state) != 0 for each in regular)
 
 
@@ -213,7 +208,7 @@ def verdict(pod: Pod, container: Container, known: ContainerState) -> RestartAct
         if rule.exit_codes.holds(ended.exit_code):
             return rule.action
     policy = container.restart_policy or pod.restart_policy
-    if container in pod.init_containers and not is_sidecar(container) and policy is RestartPolicy.ALWAYS:
+    if container in pod.init_containers and not container.is_sidecar and policy is RestartPolicy.ALWAYS:
         policy = RestartPolicy.ON_FAILURE
     return RestartAction.RESTART if restarts(policy, ended) else None
 

@@ -86,7 +86,7 @@ def _container(
 
 def _is_ready(pod: Pod, asked: Container, known: ContainerState, *, runs: bool) -> bool:
     """Of an init container without restarts it is that it has done its work."""
-    if asked in pod.init_containers and not lifecycle.is_sidecar(asked):
+    if asked in pod.init_containers and not asked.is_sidecar:
         return known.ended is not None and known.ended.exit_code == 0
     return bool(runs and known.instance and known.instance.ready)
 

@@ -86,7 +86,7 @@ def _at_starts(pod: Pod, amount: Callable[[Container], int]) -> Iterator[int]:
             beside += amount(each)
 
 
-def _most(pod: Pod, amount: Callable[[Container], int]) -> int:
+def most_at_a_time(pod: Pod, amount: Callable[[Container], int]) -> int:
     """The most that is in use at a time: by containers and sidecars, or as an init container runs (SEMANTICS A23)."""
     together = sum(map(amount, (*pod.sidecars, *pod.containers)))
     return max(together, *_at_starts(pod, amount), 0)
@@ -98,7 +98,7 @@ def _most_if_all(pod: Pod, limit: Callable[[Container], int]) -> int:
     An init container without one, after a sidecar that has, is not missed, as kubelet looks at them together.
     """
     bounded = all(map(limit, pod.containers)) and all(_at_starts(pod, limit))
-    return _most(pod, limit) if bounded else 0
+    return most_at_a_time(pod, limit) if bounded else 0
 
 
 # ---- the kernel's numbers ----
@@ -131,7 +131,7 @@ def _cpu_knobs(request: int, limit: int) -> Cpu:
 
 def placement(pod: Pod, means: Means, pids_limit: int = UNLIMITED) -> Placement:
     """The pod's slice.  A pod that asks for nothing is given nothing, so that it costs nothing."""
-    requested = _most(pod, lambda each: _cpu(each.resources.requests))
+    requested = most_at_a_time(pod, lambda each: _cpu(each.resources.requests))
     qos = pod.qos_class
     pages = _pages(pod, means)
     knobs: list[Knobs] = []
@@ -139,7 +139,7 @@ def placement(pod: Pod, means: Means, pids_limit: int = UNLIMITED) -> Placement:
         knobs.append(_cpu_knobs(requested, _most_if_all(pod, lambda each: _cpu(each.resources.limits))))
         knobs.append(Memory(max=_most_if_all(pod, lambda each: _memory(each.resources.limits)) or None))
     if pages:
-        knobs.append(Hugetlb({size: _most(pod, partial(_huge_pages_of, size)) for size in pages}))
+        knobs.append(Hugetlb({size: most_at_a_time(pod, partial(_huge_pages_of, size)) for size in pages}))
     if pids_limit != UNLIMITED:
         knobs.append(Pids(pids_limit))
     had = tuple(each for each in knobs if each.controller in means.controllers)
