@@ -206,6 +206,12 @@ def test_a_second_delete_shortens_what_a_hook_has_left() -> None:  # A31
     assert decide(a_pod(), state, after(11)) == Decision(Signal("app", after(13)))
 
 
+def test_a_longer_second_delete_leaves_a_hook_no_more_time() -> None:  # A31
+    hooking = dying(stopping(deadline=after(30), hook=True))
+    state = termination.deleted(hooking, Deletion(after(8), 60), after(8))
+    assert decide(a_pod(), state, after(8)) == Decision(None, after(30))
+
+
 def test_a_delete_at_once_kills_without_a_signal_before() -> None:
     state = termination.deleted(a_state(running()), Deletion(NOON, 30), NOON, at_once=True)
     assert decide(a_pod(), state, NOON) == Decision(Kill(("app",)))
