@@ -40,6 +40,22 @@ def _run(options: Options) -> int:
     return run.run(options.root, options.file, keep=options.keep)
 
 
+def _apply(options: Options) -> int:
+    from sandbox.front.apply import Request, apply
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return apply(client, request)
+
+
+def _diff(options: Options) -> int:
+    from sandbox.front.diff import Request, diff
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return diff(client, request)
+
+
 def _get(options: Options) -> int:
     from sandbox.front import get, get_endpoints
 
@@ -173,6 +189,10 @@ _STDIN = switch("-i", "--stdin", help="pass our stdin on")
 _TTY = switch("-t", "--tty", help="our stdin is a terminal, and the container's shall be one")
 _WHOLE = number(least=-(2**31), most=2**31 - 1)
 
+_FILES = argument(
+    "-f", "--filename", dest="file", action="append", default=[], metavar="FILE", help='a manifest; "-" is stdin'
+)
+
 _SELECTING: tuple[Argument, ...] = (_WORDS, _NAMESPACE, _ALL_NAMESPACES, _SELECTOR)
 
 VERBS: tuple[Verb, ...] = (
@@ -194,6 +214,30 @@ VERBS: tuple[Verb, ...] = (
             switch("--keep", help="leave the pods where they are when they have ended"),
         ),
     ),
+    Verb(
+        "apply",
+        "have there be what manifests say: made, changed or replaced",
+        _apply,
+        (
+            _FILES,
+            argument(
+                "--dry-run",
+                bare="client",
+                default="none",
+                metavar="[=client|server|none]",
+                help="say what would be done, and do nothing [client]",
+            ),
+            argument(
+                "--timeout",
+                type=checked(times.duration),
+                default=timedelta(0),
+                metavar="DURATION",
+                help="how long to wait for the end of what is replaced, as 90s or 1h30m [0: for ever]",
+            ),
+        ),
+        usage="-f FILE [--dry-run[=client|server|none]] [--timeout DURATION]",
+    ),
+    Verb("diff", "show what apply would change; exit code 1 if anything", _diff, (_FILES,), failure=2),
     Verb(
         "get",
         "show pods, or their endpoints, in a table or as objects",

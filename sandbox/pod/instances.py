@@ -76,8 +76,8 @@ class Instances:
     def pod(self) -> Pod:
         return self.health.pod
 
-    def extend(self, pod: Pod) -> None:
-        """Go on with the pod as it is with one container more."""
+    def change(self, pod: Pod) -> None:
+        """Go on with the pod as it has become."""
         self.health.pod = pod
 
     # ---- their start ----
@@ -92,7 +92,8 @@ class Instances:
         except Hindered as error:
             self._note_hindrance(before, error)
             return
-        fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off, self._book.state.generation)
+        identity, generation = secrets.token_hex(32), self._book.state.generation
+        fresh = before.begun(identity, box.next_number, start.back_off, generation, asked.image)
         assert fresh.instance is not None
         self._book.write(self._book.state.with_container(fresh))
         try:

@@ -56,6 +56,7 @@ class Server:
         self._quiet = asyncio.Event()  # something has changed in how busy we are
         self._verbs: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "add": self._add,
+            "apply": self._apply,
             "claims": self._claims,
             "create": self._create,
             "create_claim": self._create_claim,
@@ -146,6 +147,12 @@ class Server:
         words = self._engine.create(pods, request.get("claims", ()))
         self._quiet.set()
         return words
+
+    def _apply(self, request: Mapping[str, Any]) -> Any:
+        pods = [Wanted(each["uid"], each["manifest"]) for each in request["pods"]]
+        applied = self._engine.apply(pods, request.get("claims", ()), dry_run=bool(request.get("dry_run")))
+        self._quiet.set()
+        return codec.encode(applied)
 
     def _add(self, request: Mapping[str, Any]) -> None:
         self._engine.add(request["uid"], str(request["addition"]), request["container"])

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, Unsupported, WrongState
 from sandbox.model import Pod
-from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, termination, volumes
+from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, termination, update, volumes
 from sandbox.pod.instances import Instances, Known, Surroundings
 from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
@@ -49,9 +49,7 @@ class Worker:
         self._book = Notebook(record, state.forgotten(), around.store, around.warn)
         self._box: PodSandbox | None = None
         self._memory = Held(volumes.in_memory(pod))
-        self.unspoken: Unsupported | None = (
-            None  # why all that can be done is to end it: its podmon is another seedpod's
-        )
+        self.unspoken: Unsupported | None = None  # why it can only be ended: its podmon is another seedpod's
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
         self._tasks = Tasks()
         self._instances = Instances(pod, self._book, around, self._tasks, self._ending)
@@ -100,12 +98,12 @@ class Worker:
         self._book.note(replace(state, failure=failure))
         self._ending.set()
 
-    def extend(self, record: PodRecord, pod: Pod) -> None:
-        """Go on with one container more, which `record`, that stands on disk by now, and `pod` have already."""
+    def change(self, record: PodRecord, pod: Pod) -> None:
+        """Go on as `record`, which stands on disk by now, and `pod` have it."""
+        before, self.pod = self.pod, pod
         self.record = self._book.record = record
-        self.pod = pod
-        self._instances.extend(pod)
-        self._book.note(self.state.with_new([pod.containers[-1].name]))
+        self._instances.change(pod)
+        self._book.note(update.changed(self.state, before, pod))
 
     # ---- the loop ----
 
@@ -166,6 +164,8 @@ class Worker:
                 await self._start(action)
             case lifecycle.Fail(failure):
                 self._fail(failure)
+            case lifecycle.Condemn(asked):
+                self._instances.health.condemn_outdated(asked)
             case lifecycle.RestartAll():
                 self._restart_all(action)
             case lifecycle.Renew():
