@@ -236,6 +236,8 @@ class Engine:
             if name in named:
                 raise SandboxError(f'pod "{each.pod.name}" is asked for twice')
             named.add(name)
+            if not is_uid(each.uid):
+                raise SandboxError(f"not a UID: {quoted(each.uid)}")
             if each.new_images and each.there and each.there.unspoken:
                 raise each.there.unspoken.with_traceback(None)
             planning.check_images(each.new_images, self._around.supplies)

@@ -84,6 +84,12 @@ class FakeEngine:
             self.workers[each.uid] = FakeWorker(each.uid, a_state())
         return ["created" for _ in claims]
 
+    def apply(self, wanted: Iterable[Wanted], claims: Iterable[Any], *, dry_run: bool) -> requests.Applied:
+        uids = [each.uid for each in wanted]
+        self._note("apply", uids, list(claims), dry_run)
+        pods = (requests.AppliedPod(uid, requests.Word.REPLACED, before="1") for uid in uids)
+        return requests.Applied(tuple(pods), ("unchanged",))
+
     def delete(self, uid: str, **options: Any) -> None:
         self._note("delete", uid, options)
 
@@ -198,6 +204,15 @@ async def greeted(client: Callable[[], Awaitable[Client]]) -> Client:
     ("request_", "answer", "call"),
     [
         ({"verb": "create", "pods": [{"uid": UID, "manifest": {}}]}, [], ("create", UID)),
+        (
+            {"verb": "apply", "pods": [{"uid": UID, "manifest": {}}], "claims": [{}], "dry_run": True},
+            {
+                "is": "Applied",
+                "pods": [{"is": "AppliedPod", "uid": UID, "word": "replaced", "before": "1"}],
+                "claims": ["unchanged"],
+            },
+            ("apply", [UID], [{}], True),
+        ),
         ({"verb": "find", "namespace": "a", "name": "b"}, UID, ("find", "a", "b")),
         ({"verb": "pods"}, [], ("pods",)),
         (
@@ -255,6 +270,8 @@ HOSTILE: list[bytes] = [
     b'{"verb":"create","pods":5}\n',
     b'{"verb":"create","pods":[5]}\n',
     b'{"verb":"create","pods":[{"uid":"x"}]}\n',
+    b'{"verb":"apply"}\n',
+    b'{"verb":"apply","pods":[{"uid":"x"}]}\n',
     b'{"verb":"delete"}\n',
     b'{"verb":"delete","uid":"x","grace":"5"}\n',
     b'{"verb":"delete","uid":"x","grace":1.5}\n',
