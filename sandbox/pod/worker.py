@@ -85,9 +85,9 @@ class Worker:
         finished = not self.state.sandbox and self.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
         return self._book.called, () if finished else hostports.asked(self.pod)
 
-    def delete(self, deletion: Deletion, *, at_once: bool = False) -> None:
+    def delete(self, deletion: Deletion) -> None:
         """End the pod.  A later call may only shorten the grace, or lift `hold` (SEMANTICS A31)."""
-        self._book.note(termination.deleted(self.state, deletion, now(), at_once=at_once))
+        self._book.note(termination.deleted(self.state, deletion, now()))
         self._ending.set()
 
     def fail(self, reason: str, message: str, grace: int) -> None:
