@@ -16,6 +16,7 @@ from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, Unsupported, WrongState
 from sandbox.model import Pod
 from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, termination, update, volumes
+from sandbox.pod.files import make_directory
 from sandbox.pod.instances import Instances, Known, Surroundings
 from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
@@ -83,9 +84,9 @@ class Worker:
         finished = not self.state.sandbox and self.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
         return self._book.called, () if finished else hostports.asked(self.pod)
 
-    def delete(self, deletion: Deletion, *, at_once: bool = False) -> None:
+    def delete(self, deletion: Deletion) -> None:
         """End the pod.  A later call may only shorten the grace, or lift `hold` (SEMANTICS A31)."""
-        self._book.note(termination.deleted(self.state, deletion, now(), at_once=at_once))
+        self._book.note(termination.deleted(self.state, deletion, now()))
         self._ending.set()
 
     def fail(self, reason: str, message: str, grace: int) -> None:
@@ -189,6 +190,12 @@ class Worker:
             case termination.Remove():
                 await self._remove()
 
+    def _running(self, names: Sequence[str]) -> list[Known]:
+        """Those of these containers that run, and what podmon knows of each."""
+        known = self._box.containers if self._box else {}
+        running = [each for each in map(self.state.container, names) if each.runs]
+        return [(each, known.get(each.name)) for each in running]
+
     # ---- the sandbox ----
 
     async def _make_sandbox(self) -> None:
@@ -198,7 +205,7 @@ class Worker:
         directory = self._store.sandbox_directory(uid)
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
             await in_thread(self._store.remove_sandbox, uid)
-        directory.mkdir(mode=0o700)
+        make_directory(directory)
         box = await unless(
             self._ending,
             PodSandbox.create(
@@ -324,14 +331,6 @@ class Worker:
         state = self.state.with_event(now(), "RestartAllContainers", message, container=action.container)
         known = replace(state.container(action.container), back_off=action.back_off)
         self._book.note(replace(state.with_container(known), restarting=True))
-
-    # ---- the end ----
-
-    def _running(self, names: Sequence[str]) -> list[Known]:
-        """Those of these containers that run, and what podmon knows of each."""
-        known = self._box.containers if self._box else {}
-        running = [each for each in map(self.state.container, names) if each.runs]
-        return [(each, known.get(each.name)) for each in running]
 
     # ---- adoption ----
 
