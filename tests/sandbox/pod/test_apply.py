@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sandbox import effects
 from sandbox.errors import NotFound, SandboxError, Unsupported
 from sandbox.pod import store as store_module
 from sandbox.pod.engine import Engine, Wanted
@@ -67,12 +68,15 @@ def test_a_wish_that_is_heard_twice_is_fulfilled_once_with_the_same_words(play: 
         for _ in range(2):
             assert applied(engine, labelled) == AppliedPod(UID, Word.CONFIGURED)
         assert applied(engine, labelled, OTHER[:-1] + "6") == AppliedPod(UID, Word.UNCHANGED)
+        idle = a_pod(labels={"a": "b"}, nodeSelector={"disk": "ssd"})
+        assert applied(engine, idle, OTHER[:-1] + "4") == AppliedPod(UID, Word.CONFIGURED), "it has no effect here"
+        assert worker.record.manifest == idle and is_running(worker.state)
         renamed = a_pod(hostname="x")
         wish = OTHER[:-1] + "7"
         for _ in range(2):
             assert applied(engine, renamed, wish) == AppliedPod(wish, Word.REPLACED, before=UID)
         assert applied(engine, renamed, OTHER[:-1] + "8").word is Word.CREATED, "somebody else only waits for its end"
-        assert worker.record.manifest == labelled
+        assert worker.record.manifest == idle
         await gone(engine, UID)
         engine.create([Wanted(wish, renamed)])
         await gone(engine, wish, OTHER)
@@ -156,3 +160,81 @@ def test_a_port_goes_from_a_pod_to_the_one_that_replaces_it_and_to_no_other(play
         await gone(engine, UID)
 
     play(scene)
+
+
+# ---- an engine that is killed ----
+
+WAITING = {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "missing"}}]}  # nothing of them is made
+WISHES = {name: f"{WISH[:-1]}{number}" for number, name in enumerate(("db", "web", "cache"))}
+OLD = {"web": a_pod("web", **WAITING), "cache": a_pod("cache", **WAITING)}
+NEW = {
+    "db": a_pod("db", **WAITING),
+    "web": a_pod("web", app={"image": "rootfs:/"}, **WAITING),
+    "cache": a_pod("cache", hostname="x", **WAITING),
+}
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "data"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+}
+MOST = 40  # effects that a request has; it is asserted that it has fewer
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing of ours runs after it."""
+
+
+def all_applied(engine: Engine) -> list[AppliedPod]:
+    wanted = [Wanted(WISHES[name], manifest) for name, manifest in NEW.items()]
+    return list(engine.apply(wanted, [CLAIM]).pods)
+
+
+def killed_before(engine: Engine, step: int) -> bool:
+    """Whether the engine was killed before its `step`th effect."""
+    had = iter(range(MOST))
+
+    def witness(_: str) -> None:
+        if next(had) >= step:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(effects, "witness", witness)
+        try:
+            all_applied(engine)
+        except Killed:
+            return True
+    return False
+
+
+def manifests(engine: Engine) -> dict[str, object]:
+    return {status.pod.name: status.manifest for status in engine.statuses()}
+
+
+def test_an_engine_killed_at_any_step_leaves_the_next_one_to_do_the_rest(play: Callable[[Scene], None]) -> None:
+    killed: list[bool] = []
+
+    async def first(engine: Engine) -> None:
+        engine.create([Wanted(UID, OLD["web"]), Wanted(OTHER, OLD["cache"])])
+        killed.append(killed_before(engine, len(killed)))
+
+    async def second(engine: Engine) -> None:
+        for name, manifest in manifests(engine).items():
+            assert manifest in (OLD.get(name), NEW[name])
+        db, web, cache = all_applied(engine)
+        assert db == AppliedPod(WISHES["db"], Word.CREATED)
+        assert web == AppliedPod(UID, Word.CONFIGURED)
+        if cache.before:  # else it was gone already
+            assert cache == AppliedPod(WISHES["cache"], Word.REPLACED, before=OTHER)
+            while engine.worker(OTHER):
+                await engine.fewer.wait()
+            engine.create([Wanted(cache.uid, NEW["cache"])])
+        assert manifests(engine) == NEW
+        assert {status.pod.name: status.uid for status in engine.statuses()} == {**WISHES, "web": UID}
+        await gone(engine, UID, WISHES["db"], WISHES["cache"])
+        engine.store.claims.remove(engine.store.claims.find("default", "data"))
+
+    while not killed or killed[-1]:
+        play(first)
+        play(second)
+    assert 15 < len(killed) < MOST
