@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.status import PodStatus, Running, Terminated
+from sandbox.pod.client import Client
+from sandbox.status import ChangeType, PodStatus, Running, Terminated
 from tests.runner import Manifest, Seedpod
 from tests.staying import all_running, detached, kill_engine, pod_json, until
 
@@ -172,7 +173,11 @@ def test_what_is_the_same_is_unchanged_and_labels_change_in_place(seedpod: Seedp
     shown = seedpod.command("get", "web", "-o", "yaml").stdout
     assert seedpod.command("apply", "-f", "-", input=shown).stdout == "pod/web unchanged\n"
     labelled = changed(pod, lambda pod: pod["metadata"].update(labels={"app": "web"}))
-    assert apply(seedpod, labelled) == "pod/web configured\n"
+    with Client(seedpod.root) as client, client.watch_pods("default", "web") as watch:
+        news = watch.until()
+        assert [each.type for each in next(news)] == [ChangeType.ADDED]
+        assert apply(seedpod, labelled) == "pod/web configured\n"
+        assert [(each.type, each.status.pod.labels) for each in next(news)] == [(ChangeType.MODIFIED, {"app": "web"})]
     endpoints = seedpod.command("get", "endpoints", "-l", "app=web", "--no-headers").stdout
     assert endpoints.split()[:2] == ["web", before.pod_ips[0]]
     assert now(seedpod).containers == before.containers
