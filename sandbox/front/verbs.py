@@ -210,7 +210,14 @@ VERBS: tuple[Verb, ...] = (
         ),
         usage="-f FILE [--dry-run[=client|server|none]] [--timeout DURATION]",
     ),
-    Verb("diff", "show what apply would change; exit code 1 if anything", _diff, (flags.FILES,), failure=2),
+    Verb(
+        "diff",
+        "show what apply would change; exit code 1 if anything",
+        _diff,
+        (flags.FILES,),
+        usage="-f FILE",
+        failure=2,
+    ),
     Verb(
         "get",
         "show pods, or their endpoints, in a table or as objects",
