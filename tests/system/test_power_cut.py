@@ -33,14 +33,12 @@ def disk(root: Path, images: Path, tmp_path: Path) -> Iterator[Disk]:
     made.unmount()
 
 
-def counting(seedpod: Seedpod, **spec: object) -> Manifest:
-    """A pod that counts how often it was run, and waits until that is on the disk."""
-    app = seedpod.shell("app", "echo run >> /disk/runs; sync; touch /disk/synced; exec sleep 1000", volumeMounts=MOUNTS)
-    return seedpod.pod(app, volumes=(DISK,), **spec)
+def pod(seedpod: Seedpod, script: str = "exec sleep 1000", **spec: object) -> Manifest:
+    return seedpod.pod(seedpod.shell("app", script, volumeMounts=MOUNTS), volumes=(DISK,), **spec)
 
 
 def test_a_pod_that_a_client_was_told_of_is_there_and_runs(disk: Disk, seedpod: Seedpod) -> None:
-    detached(seedpod, counting(seedpod, restartPolicy="Always"), wait=False)
+    detached(seedpod, pod(seedpod, restartPolicy="Always"), wait=False)
     before = pod_json(seedpod, "web")["metadata"]["uid"]
     reboot(seedpod, "web", disk=disk)
     until(seedpod, "web", all_running)
@@ -48,7 +46,7 @@ def test_a_pod_that_a_client_was_told_of_is_there_and_runs(disk: Disk, seedpod: 
 
 
 def test_one_that_runs_is_run_again_and_its_files_are_whole(disk: Disk, seedpod: Seedpod) -> None:
-    detached(seedpod, counting(seedpod, restartPolicy="Always"))
+    detached(seedpod, pod(seedpod, restartPolicy="Always"))
     reboot(seedpod, "web", disk=disk)
     until(seedpod, "web", all_running)
     hosts = seedpod.command("exec", "web", "--", "cat", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname").stdout
@@ -66,7 +64,8 @@ def test_a_deletion_that_was_answered_is_completed(disk: Disk, seedpod: Seedpod)
 
 
 def test_what_is_not_to_run_twice_does_not(disk: Disk, seedpod: Seedpod) -> None:  # A20
-    detached(seedpod, counting(seedpod, restartPolicy="Never"), wait=False)
+    once = "echo run >> /disk/runs; sync /disk/runs; touch /disk/synced; exec sleep 1000"  # this one file, and no other
+    detached(seedpod, pod(seedpod, once, restartPolicy="Never"), wait=False)
     until(seedpod, "web", all_running)
     seedpod.command("exec", "web", "--", "sh", "-c", "until [ -e /disk/synced ]; do :; done")
     reboot(seedpod, "web", disk=disk)
