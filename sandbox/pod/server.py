@@ -142,27 +142,35 @@ class Server:
 
     # ---- verbs ----
 
-    def _create(self, request: Mapping[str, Any]) -> list[str]:
+    # What is answered with success outlives a power cut.
+
+    async def _create(self, request: Mapping[str, Any]) -> list[str]:
         pods = [Wanted(each["uid"], each["manifest"], bool(each.get("open"))) for each in request["pods"]]
         words = self._engine.create(pods, request.get("claims", ()))
         self._quiet.set()
+        await self._engine.keep(each.uid for each in pods)
         return words
 
-    def _apply(self, request: Mapping[str, Any]) -> Any:
+    async def _apply(self, request: Mapping[str, Any]) -> Any:
         pods = [Wanted(each["uid"], each["manifest"]) for each in request["pods"]]
-        applied = self._engine.apply(pods, request.get("claims", ()), dry_run=bool(request.get("dry_run")))
-        self._quiet.set()
+        dry_run = bool(request.get("dry_run"))
+        applied = self._engine.apply(pods, request.get("claims", ()), dry_run=dry_run)
+        if not dry_run:
+            self._quiet.set()
+            await self._engine.keep(each.before or each.uid for each in applied.pods)
         return codec.encode(applied)
 
-    def _add(self, request: Mapping[str, Any]) -> None:
+    async def _add(self, request: Mapping[str, Any]) -> None:
         self._engine.add(request["uid"], str(request["addition"]), request["container"])
+        await self._engine.keep([request["uid"]])
 
-    def _delete(self, request: Mapping[str, Any]) -> None:
+    async def _delete(self, request: Mapping[str, Any]) -> None:
         options = {name: bool(request.get(name)) for name in ("force", "hold", "at_once")}
         grace = request.get("grace")
         if grace is not None and type(grace) is not int:
             raise TypeError(f"grace is {grace!r}")
         self._engine.delete(request["uid"], grace=grace, **options)
+        await self._engine.keep([request["uid"]])
 
     def _find(self, request: Mapping[str, Any]) -> str:
         return self._engine.find(request["namespace"], request["name"]).record.uid

@@ -118,7 +118,7 @@ def test_what_is_refused_or_cannot_be_written_or_is_only_asked_for_changes_nothi
         with pytest.raises(NotFound, match="localhost/nothing"):
             engine.apply([Wanted(WISH, labelled), Wanted(OTHER, missing)])
 
-        def full(*_: object) -> None:
+        def full(*_: object, **__: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as disk:

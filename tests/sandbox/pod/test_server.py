@@ -62,6 +62,10 @@ class FakeEngine:
     asked: asyncio.Event = field(default_factory=asyncio.Event)  # whether they are
     given_up: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
+    kept: list[str] = field(default_factory=list)  # after which call, and of which pods
+
+    async def keep(self, uids: Iterable[str]) -> None:
+        self.kept += [f"{self.calls[-1][0]} {uid}" for uid in uids]
 
     def _note(self, *call: Any) -> None:
         self.calls.append(call)
@@ -85,9 +89,9 @@ class FakeEngine:
         return ["created" for _ in claims]
 
     def apply(self, wanted: Iterable[Wanted], claims: Iterable[Any], *, dry_run: bool) -> requests.Applied:
-        uids = [each.uid for each in wanted]
-        self._note("apply", uids, list(claims), dry_run)
-        pods = (requests.AppliedPod(uid, requests.Word.REPLACED, before="1") for uid in uids)
+        for each in wanted:
+            self._note("apply", each.uid, list(claims), dry_run)
+        pods = (requests.AppliedPod("1", requests.Word.REPLACED, before=each.uid) for each in wanted)
         return requests.Applied(tuple(pods), ("unchanged",))
 
     def delete(self, uid: str, **options: Any) -> None:
@@ -200,18 +204,22 @@ async def greeted(client: Callable[[], Awaitable[Client]]) -> Client:
 # ---- verbs ----
 
 
+APPLIED = {
+    "is": "Applied",
+    "pods": [{"is": "AppliedPod", "uid": "1", "word": "replaced", "before": UID}],
+    "claims": ["unchanged"],
+}
+
+
 @pytest.mark.parametrize(
     ("request_", "answer", "call"),
     [
         ({"verb": "create", "pods": [{"uid": UID, "manifest": {}}]}, [], ("create", UID)),
+        ({"verb": "apply", "pods": [{"uid": UID, "manifest": {}}]}, APPLIED, ("apply", UID, [], False)),
         (
             {"verb": "apply", "pods": [{"uid": UID, "manifest": {}}], "claims": [{}], "dry_run": True},
-            {
-                "is": "Applied",
-                "pods": [{"is": "AppliedPod", "uid": UID, "word": "replaced", "before": "1"}],
-                "claims": ["unchanged"],
-            },
-            ("apply", [UID], [{}], True),
+            APPLIED,
+            ("apply", UID, [{}], True),
         ),
         ({"verb": "find", "namespace": "a", "name": "b"}, UID, ("find", "a", "b")),
         ({"verb": "pods"}, [], ("pods",)),
@@ -231,7 +239,11 @@ def test_each_verb_is_the_engines(tmp_path: Path, request_: object, answer: obje
     async def scene(engine: FakeEngine, known: Server, client: Callable[[], Awaitable[Client]]) -> None:
         assert await (await greeted(client)).ask(request_) == {"answer": answer}
 
-    assert play(tmp_path, scene).calls == [call]
+    engine = play(tmp_path, scene)
+    assert engine.calls == [call]
+    is_change = call[0] in ("create", "delete") or (call[0] == "apply" and call[-1] is False)
+    changes = [f"{call[0]} {UID}"] if is_change else []
+    assert engine.kept == changes, "what is answered with success outlives a power cut"
 
 
 @pytest.mark.parametrize(

@@ -214,10 +214,11 @@ def test_a_change_that_is_not_carried_through_leaves_the_records_as_they_were(
     assert sorted(record.applied for record, _ in store.load()) == ["", ""]
     full = iter((False, False, False, True))  # the second record is not written
 
-    def sometimes(path: Path, data: str) -> None:
+    def sometimes(path: Path, data: str, *, synced: bool = False) -> None:
         if next(full, False):
             raise OSError(errno.ENOSPC, "No space left on device")
-        write_file(path, data)
+        assert synced is (path.name == "pod.json"), "what takes the place of a record outlives a power cut"
+        write_file(path, data, synced=synced)
 
     monkeypatch.setattr(module, "write_file", sometimes)
     with pytest.raises(OSError, match="No space"), store.changed(changes):
@@ -304,6 +305,43 @@ def test_a_pod_whose_state_cannot_be_read_is_left_alone_and_stops_nobody(
     assert everything_below(store.root) == before
     assert slices.removed == [], "what of it still runs is left alone too"
     assert len(warnings) == 1
+    assert f"pod {UID} is left alone: its state cannot be read: " in warnings[0]
+
+
+@pytest.mark.parametrize("how", [*UNREADABLE, "gone"])
+def test_a_state_that_a_power_cut_took_is_that_of_an_earlier_moment(
+    store: Store, slices: FakeSlices, warnings: list[str], how: str
+) -> None:  # A13
+    store.add(a_record(), a_state())
+    store.keep(UID, a_state(running()))
+    store.save(UID, a_state(ended()))
+    (UNREADABLE | {"gone": Path.unlink})[how](store.directory(UID) / "state.json")
+    assert list(store.load(rebooted=True)) == [(a_record(), a_state(running()))]
+    assert warnings == [f"pod {UID}: its state was lost with the power, and is that of an earlier moment"]
+    store.save(UID, a_state(ended()))
+    assert list(store.load(rebooted=True)) == [(a_record(), a_state(ended()))], "what is whole is the newest"
+
+
+@pytest.mark.parametrize("file", ["pod.json", "state.json"])
+@pytest.mark.parametrize("how", [*UNREADABLE, "gone"])
+def test_a_pod_of_which_nobody_was_told_before_the_power_cut_never_was(
+    store: Store, warnings: list[str], file: str, how: str
+) -> None:  # A13
+    before = everything_below(store.root)
+    store.add(a_record(), a_state())
+    (UNREADABLE | {"gone": Path.unlink})[how](store.directory(UID) / file)
+    assert list(store.load(rebooted=True)) == []
+    assert everything_below(store.root) == before
+    assert warnings == []
+
+
+def test_a_pod_that_was_kept_and_cannot_be_read_is_left_alone(store: Store, warnings: list[str]) -> None:
+    store.add(a_record(), a_state())
+    store.keep(UID, a_state())
+    for file in ("state.json", "kept.json"):
+        (store.directory(UID) / file).write_bytes(b"\0" * 100)
+    assert list(store.load(rebooted=True)) == []
+    assert store.directory(UID).is_dir()
     assert f"pod {UID} is left alone: its state cannot be read: " in warnings[0]
 
 
