@@ -17,8 +17,9 @@ from sandbox.errors import Finding, ManifestError
 from sandbox.manifest import tree, wording
 from sandbox.manifest.claim import CLAIM
 from sandbox.manifest.cursor import Cursor, Report
-from sandbox.manifest.fields import Record, Refused
+from sandbox.manifest.fields import Refused
 from sandbox.manifest.pod import OPEN_POD, POD
+from sandbox.manifest.records import Record
 from sandbox.manifest.tree import MAX_BYTES, Node, Place, Unreadable
 from sandbox.model import Pod
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.manifest import rules
-from sandbox.manifest.fields import Field, Record, Text, TextMap
+from sandbox.manifest.fields import Text, TextMap
+from sandbox.manifest.records import Field, Record
 
 METADATA: Record[dict[str, Any]] = Record(
+    "ObjectMeta",
     dict,
     Field("name", Text(rules.dns_subdomain), required=True),
     Field("namespace", Text(rules.dns_label)),
     Field("labels", TextMap(rules.qualified_name, Text(rules.label_value))),
     Field("annotations", TextMap(rules.annotation_key, Text(), max_bytes=256 << 10)),
-    known="finalizers generateName ownerReferences",
     ignored="""
         creationTimestamp deletionGracePeriodSeconds deletionTimestamp generation managedFields resourceVersion
         selfLink uid

@@ -52,8 +52,9 @@ def unsupported(value: str, supported: Iterable[str], *, known: bool = False) ->
     return f"Unsupported value: {quoted(value)}: {later}supported values: {', '.join(map(quoted, supported))}"
 
 
-def not_implemented(field: str) -> str:
-    return f"field {quoted(field)} is known but not implemented yet"
+def not_implemented(field: str, why: str = "") -> str:
+    """`why` it will not be, and what to do instead."""
+    return f"field {quoted(field)} is known but not implemented{f': {why}' if why else ' yet'}"
 
 
 def no_effect(why: str) -> str:
