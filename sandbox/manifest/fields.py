@@ -186,17 +186,17 @@ class Choice(Type[str]):
     zero = ""
 
     def __init__(self, *supported: str, known: tuple[str, ...] = ()) -> None:
-        self._supported = supported
+        self.supported = supported
         self._known = known
 
     def read(self, at: Cursor) -> str:
         value = at.node.value
         if not isinstance(value, str):
             raise self.refuse_type(at)
-        if value not in self._supported:
-            at.refuse(wording.unsupported(value, self._supported, known=value in self._known))
+        if value not in self.supported:
+            at.refuse(wording.unsupported(value, self.supported, known=value in self._known))
             raise Refused
-        return self._supported[self._supported.index(value)]  # the table's own, which may be a member of an enum
+        return self.supported[self.supported.index(value)]  # the table's own, which may be a member of an enum
 
 
 class Never(Type[None]):

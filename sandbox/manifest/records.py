@@ -130,7 +130,7 @@ class Record(Type[T]):
                 _refuse_unknown(field, name, self.of)
             elif name in self.known and not self._says_nothing(name, field.node):
                 field.refuse(wording.not_implemented(name, registry.WHY.get(f"{self.of}.{name}", "")), at=field.named)
-                _refuse_unknown_below(field, registry.FIELDS[self.of][name])
+                refuse_unknown_below(field, registry.FIELDS[self.of][name])
 
     def _says_nothing(self, name: str, node: Node) -> bool:
         idle = (None, (), *self._idle.get(name, ()))
@@ -166,14 +166,14 @@ def _refuse_unknown(field: Cursor, name: str, of: str) -> None:
     field.refuse(wording.unknown_field(name, sorted(registry.FIELDS[of])), at=field.named)
 
 
-def _refuse_unknown_below(at: Cursor, kind: str) -> None:
+def refuse_unknown_below(at: Cursor, kind: str) -> None:
     """What of a field that is not implemented is not even Kubernetes'; `kind` is its type, or that of its items."""
     for item in at.items():
-        _refuse_unknown_below(item, kind)
+        refuse_unknown_below(item, kind)
     known = registry.FIELDS.get(kind)
     for name, field in at.fields() if known is not None else ():
         if known and name in known:
-            _refuse_unknown_below(field, known[name])
+            refuse_unknown_below(field, known[name])
         else:
             _refuse_unknown(field, name, kind)
 

@@ -67,7 +67,8 @@ Probe: exec:ExecAction failureThreshold grpc:GRPCAction httpGet:HTTPGetAction in
 GRPCAction: mode port service
 ContainerPort: containerPort hostIP hostPort name protocol
 ContainerResizePolicy: resourceName restartPolicy
-ResourceRequirements: claims limits requests
+ResourceRequirements: claims:ResourceClaim limits requests
+ResourceClaim: name request
 ContainerRestartRule: action exitCodes:ContainerRestartRuleOnExitCodes
 ContainerRestartRuleOnExitCodes: operator values
 SecurityContext: allowPrivilegeEscalation appArmorProfile:AppArmorProfile capabilities:Capabilities privileged
