@@ -2,9 +2,9 @@
 
 A manifest is read as Kubernetes reads it, strictly, and accepted whole or refused whole.  The way through: `tree` and
 `scalars` read YAML, `cursor` walks it by the table of each kind: `pod` (with `handlers` of probes and hooks, `ports`,
-`resources`, `restarts`, `security`, `volumes` and what is `moot`, `scheduling` for one) and `claim`, both with
-`metadata`.  Tables are `records` made of the kinds of field in `fields` and the `rules` for strings; what else
-Kubernetes has, the `registry` knows; `wording` has what findings say.  Nothing here touches a file.
+`resources`, `restarts`, `security`, `volumes`, `annotations`, and what is `moot`, `scheduling` above all) and `claim`,
+both with `metadata`.  Tables are `records` made of the kinds of field in `fields` and the `rules` for strings; what
+else Kubernetes has, the `registry` knows; `wording` has what findings say.  Nothing here touches a file.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 from sandbox import model
 from sandbox.errors import quoted
 from sandbox.manifest import handlers, moot, ports, restarts, rules, security, wording
+from sandbox.manifest.annotations import check_annotations
 from sandbox.manifest.cursor import Cursor
 from sandbox.manifest.fields import Between, Choice, Flag, ListOf, Text, Type, Whole
 from sandbox.manifest.metadata import METADATA
@@ -60,7 +61,7 @@ def _names_of_both_kinds(spec: Cursor) -> None:
 def _one_pid_namespace(spec: Cursor) -> None:
     shared, host = spec.field("shareProcessNamespace"), spec.field("hostPID")
     if shared and host and shared.node.value is True and host.node.value is True:
-        shared.refuse(wording.forbidden("ShareProcessNamespace and HostPID cannot both be enabled"))
+        shared.refuse(wording.invalid("true", "ShareProcessNamespace and HostPID cannot both be enabled"))
 
 
 # ---- containers ----
@@ -189,6 +190,7 @@ POD = Record(
     Field("metadata", METADATA, required=True),
     Field("spec", SPEC, required=True),
     ignored="status",
+    rules=(check_annotations,),
 )
 
 # A pod whose containers come while it lives.

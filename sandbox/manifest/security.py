@@ -45,7 +45,7 @@ def _path_of_localhost(profile: Cursor) -> None:
         profile.refuse(wording.required("must be set when seccomp type is Localhost"), at=profile.named, path=where)
     elif of_localhost and field and field.node.value == "":
         field.refuse(wording.required("must be set when seccomp type is Localhost"))
-    elif path and field and not of_localhost:
+    elif field and not of_localhost:
         field.refuse(wording.invalid(quoted(path), "can only be set when seccomp type is Localhost"))
 
 
