@@ -117,6 +117,7 @@ def _said(of: str, table: Record[Any]) -> Iterator[tuple[str, str]]:
     """Each field of a type with what is said of it, in the order of the registry."""
     implemented = {field.name for field in table.fields if not isinstance(field.type, Never)}
     settled = {field.name: _settled(field) for field in table.settled}
+    ignored = {field.name for field in table.ignored}
     for name in FIELDS[of]:
         if name in implemented:
             yield name, NOTES.get(f"{of}.{name}", "implemented")
@@ -124,7 +125,7 @@ def _said(of: str, table: Record[Any]) -> Iterator[tuple[str, str]]:
             yield name, NOTES.get(f"{of}.{name}", settled[name])
         elif name in table.moot:
             yield name, f"no effect, with a warning: {table.moot[name][1]}"
-        elif name in table.ignored:
+        elif name in ignored:
             yield name, "passed over: the API server's own"
         else:
             why = WHY.get(f"{of}.{name}", "")

@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.claim import AccessMode, PersistentVolumeClaim
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Amount, Choice, ListOf, Text
+from sandbox.manifest.fields import Amount, Choice, ListOf, Text, Tree
 from sandbox.manifest.metadata import METADATA
 from sandbox.manifest.records import Field, Record
 from sandbox.quantity import Quantity
@@ -65,5 +65,5 @@ CLAIM = Record(
     Field("kind", Choice("PersistentVolumeClaim"), required=True),
     Field("metadata", METADATA, required=True),
     Field("spec", SPEC, required=True),
-    ignored="status",
+    ignored=(Field("status", Tree()),),
 )

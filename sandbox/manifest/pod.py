@@ -13,7 +13,7 @@ from sandbox.errors import quoted
 from sandbox.manifest import handlers, moot, ports, restarts, rules, security, wording
 from sandbox.manifest.annotations import check_annotations
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Between, Choice, Flag, ListOf, Text, Type, Whole
+from sandbox.manifest.fields import Between, Choice, Flag, ListOf, Text, Tree, Type, Whole
 from sandbox.manifest.metadata import METADATA
 from sandbox.manifest.records import Field, Record
 from sandbox.manifest.resources import RESOURCES
@@ -79,6 +79,11 @@ VOLUME_MOUNT = Record(
     Field("name", Text(), required=True),
     Field("mountPath", Text(rules.no_colon, rules.not_the_root), required=True),
     Field("readOnly", Flag()),
+    settled=(
+        Field("mountPropagation", Choice("None", known=("HostToContainer", "Bidirectional"))),
+        Field("recursiveReadOnly", Choice("Disabled", known=("IfPossible", "Enabled"))),
+    ),
+    idle={"subPath": ("",), "subPathExpr": ("",)},
 )
 
 CONTAINER = Record(
@@ -150,7 +155,7 @@ SPEC: Record[dict[str, Any]] = Record(
     Field("hostIPC", Flag()),
     Field("securityContext", security.OF_POD),
     Field("volumes", ListOf(VOLUME, _unique("name"))),
-    ignored="nodeName",  # there is one node
+    ignored=(Field("nodeName", Text(rules.dns_subdomain)),),  # there is one node
     settled=(
         Field("os", OS),
         Field("dnsPolicy", Choice("ClusterFirst", known=("ClusterFirstWithHostNet", "Default", "None"))),
@@ -160,6 +165,7 @@ SPEC: Record[dict[str, Any]] = Record(
         "hostUsers": (True,),
         "resources": ({},),
         "setHostnameAsFQDN": (False,),
+        "subdomain": ("",),
         **moot.IDLE,
     },
     moot=moot.OF_SPEC,
@@ -189,7 +195,7 @@ POD = Record(
     Field("kind", Choice("Pod"), required=True),
     Field("metadata", METADATA, required=True),
     Field("spec", SPEC, required=True),
-    ignored="status",
+    ignored=(Field("status", Tree()),),
     rules=(check_annotations,),
 )
 

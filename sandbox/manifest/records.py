@@ -61,7 +61,7 @@ class Record(Type[T]):
         of: str,
         build: Callable[..., T],
         *fields: Field,
-        ignored: str = "",
+        ignored: tuple[Field, ...] = (),
         idle: Mapping[str, tuple[object, ...]] | None = None,
         moot: Mapping[str, tuple[Field, ...]] | None = None,
         settled: tuple[Field, ...] = (),
@@ -70,7 +70,7 @@ class Record(Type[T]):
         self.of = of
         self._build = build
         self.fields = fields
-        self.ignored = frozenset(ignored.split())
+        self.ignored = ignored
         self._idle = idle or {}
         self.moot = {field.name: (field, why) for why, group in (moot or {}).items() for field in group}
         self.settled = settled
@@ -79,11 +79,11 @@ class Record(Type[T]):
     @cached_property
     def known(self) -> frozenset[str]:
         """The fields that are not implemented."""
-        ours = {field.name for field in (*self.fields, *self.settled)} | self.moot.keys() | self.ignored
+        ours = {field.name for field in (*self.fields, *self.settled, *self.ignored)} | self.moot.keys()
         return frozenset(registry.FIELDS[self.of].keys() - ours)
 
     def parts(self) -> Iterator[Type[Any]]:
-        for field in (*self.fields, *self.settled, *(field for field, _ in self.moot.values())):
+        for field in (*self.fields, *self.settled, *self.ignored, *(field for field, _ in self.moot.values())):
             yield field.type
 
     def not_requiring(self, name: str, *below: str) -> Record[T]:
@@ -133,11 +133,12 @@ class Record(Type[T]):
                 refuse_unknown_below(field, registry.FIELDS[self.of][name])
 
     def _says_nothing(self, name: str, node: Node) -> bool:
-        idle = (None, (), *self._idle.get(name, ()))
+        nothing = (None, ()) if f"{self.of}.{name}" in registry.LISTS else (None,)
+        idle = (*nothing, *self._idle.get(name, ()))
         return any(type(node.value) is type(each) and node.value == each for each in idle)
 
     def _read_settled(self, at: Cursor) -> None:
-        for field in self.settled:
+        for field in (*self.settled, *self.ignored):
             with contextlib.suppress(Refused):
                 self._value(at, field)
 

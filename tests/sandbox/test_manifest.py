@@ -285,7 +285,8 @@ def test_a_list_is_its_items() -> None:
         ),
         (
             in_spec("hostPID: true\n  shareProcessNamespace: true"),
-            "7:26: spec.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled",
+            "7:26: spec.shareProcessNamespace: Invalid value: true: "
+            "ShareProcessNamespace and HostPID cannot both be enabled",
         ),
         (
             in_spec("terminationGracePeriodSeconds: -1"),
