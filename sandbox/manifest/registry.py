@@ -1,8 +1,8 @@
 """Every field that Kubernetes 1.37 has in the objects that a manifest holds, type by type: names and no more.
 
 A type is called as in k8s.io/api; a field that holds another type is `field:Type`, one that holds a list ends in `[]`.
-What is made of a field here, the tables say (a row is an implemented field); why one is not implemented, WHY says, and a
-row that comes into a table leaves that.  `docs/manifest.md` is written from this.
+What is made of a field here, the tables say (a row is an implemented field); why one is not implemented, WHY says, and
+a row that comes into a table leaves that.  `docs/manifest.md` is written from this.
 """
 
 from __future__ import annotations
