@@ -78,5 +78,5 @@ def already_set(key: str) -> str:
 
 
 def not_a_key(written: str) -> str:
-    """`written`: a key that is no string, as it stands in the text; empty where it is not even a scalar."""
+    """`written`: a key that is not taken for a string, as it stands in the text; empty where it is no scalar."""
     return f"a key must be a string; quote it: {quoted(written)}" if written else "a key must be a string"
