@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -18,6 +17,8 @@ LED = ("TCP", "UDP")
 
 
 def _ip(text: str) -> Iterator[str]:
+    import ipaddress  # few pods name an address of the host
+
     try:
         plain = "%" not in text and bool(ipaddress.ip_address(text))
     except ValueError:

@@ -93,8 +93,8 @@ def to_python(node: Node) -> Any:
 
 # ---- characters ----
 
-# What YAML allows in a stream (c-printable), less the byte order mark that may only open it.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# What YAML does not allow in a stream (all but c-printable), and the byte order mark, which may only open it.
+_FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 

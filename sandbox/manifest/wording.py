@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -67,6 +66,8 @@ def unknown_field(field: str, candidates: Iterable[str]) -> str:
 
 def near(written: str, candidates: Iterable[str]) -> str:
     """Names the candidate that was probably meant, when one is near; else empty."""
+    import difflib  # for slips alone
+
     by_lower = {name.lower(): name for name in candidates}
     # A long one is no slip of the finger, and comparing it would take long.
     found = difflib.get_close_matches(written.lower(), by_lower, n=1, cutoff=0.75) if len(written) <= 64 else []
