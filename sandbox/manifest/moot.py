@@ -33,6 +33,8 @@ OF_SPEC: Mapping[str, tuple[Field, ...]] = {
 
 # What changes nothing in Kubernetes either: nobody need be told.
 IDLE: Mapping[str, tuple[object, ...]] = {
+    "affinity": ({},),
+    "nodeSelector": ({},),
     "preemptionPolicy": ("PreemptLowerPriority",),
     "priority": (0,),
     "schedulerName": ("default-scheduler",),

@@ -1,4 +1,4 @@
-"""Manifests in the forms that users of Kubernetes write (tests/manifests): what `check` says of each, and no more."""
+"""Manifests in the forms that users of Kubernetes write: what `check` says of each, and no more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from sandbox.manifest import check
 
 HERE = Path(__file__).parent.parent / "manifests"
-ACCEPTED = sorted(path for path in HERE.iterdir() if path.is_file())
+EXAMPLES = sorted((HERE.parent.parent / "examples").glob("*.yaml"))
+ACCEPTED = [*EXAMPLES, *sorted(path for path in HERE.iterdir() if path.is_file())]
 REFUSED = sorted((HERE / "refused").iterdir())
 
 # All else is accepted without a word.
@@ -97,7 +98,7 @@ def test_what_is_not_implemented_is_refused_by_name_and_nothing_else_is(path: Pa
 
 
 def test_there_are_many_and_the_tables_are_about_them() -> None:
-    assert len(ACCEPTED) >= 38
+    assert len(ACCEPTED) >= 55
     assert WARNINGS.keys() <= {path.name for path in ACCEPTED}
     assert MISSING.keys() == {path.name for path in REFUSED}
 
@@ -105,4 +106,4 @@ def test_there_are_many_and_the_tables_are_about_them() -> None:
 @pytest.mark.parametrize("path", [*ACCEPTED, *REFUSED], ids=lambda path: path.name)
 def test_each_says_what_it_is(path: Path) -> None:
     """A manifest in JSON has no place for it."""
-    assert path.suffix == ".json" or path.read_text("utf-8-sig").startswith("# ")
+    assert path.suffix == ".json" or path.read_text("utf-8-sig").removeprefix("---\n").startswith("# ")

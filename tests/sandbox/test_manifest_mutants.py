@@ -25,7 +25,7 @@ from sandbox.manifest.registry import FIELDS
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = sorted([*(ROOT / "examples").glob("*.yaml"), *(ROOT / "tests" / "manifests").glob("*.*")])
-EXAMPLES = int(os.environ.get("SEEDPOD_MUTANTS", "2000"))
+EXAMPLES = int(os.environ.get("SEEDPOD_MUTANTS", "2500"))
 
 KUBERNETES = {name for fields in FIELDS.values() for name in fields}
 

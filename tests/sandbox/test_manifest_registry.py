@@ -9,7 +9,6 @@ from typing import Any
 import kubernetes.client
 import pytest
 
-from sandbox.manifest import check
 from sandbox.manifest.cursor import Cursor, Report
 from sandbox.manifest.fields import Never, Refused
 from sandbox.manifest.records import Record
@@ -146,9 +145,11 @@ def test_a_slip_in_a_field_that_is_not_implemented_is_found_too(text: str, found
     assert refusals(text) == found
 
 
-def test_an_empty_list_of_what_is_not_implemented_says_nothing() -> None:
-    for name in ("hostAliases", "imagePullSecrets", "ephemeralContainers"):
-        assert check(in_spec(f"{name}: []"))[0] == ()
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.of)
+def test_an_empty_list_of_what_is_not_implemented_says_nothing_where_a_list_belongs(table: Record[Any]) -> None:
+    for name in table.known:
+        assert (told(table, name, []) == []) is (f"{table.of}.{name}" in LISTS)
+        assert told(table, name, None) == []
 
 
 def test_a_kind_that_pods_refer_to_is_known_and_read_for_slips() -> None:
