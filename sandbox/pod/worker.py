@@ -16,6 +16,7 @@ from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, Unsupported, WrongState
 from sandbox.model import Pod
 from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, termination, volumes
+from sandbox.pod.files import make_directory
 from sandbox.pod.instances import Instances, Known, Surroundings
 from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
@@ -49,9 +50,8 @@ class Worker:
         self._book = Notebook(record, state.forgotten(), around.store, around.warn)
         self._box: PodSandbox | None = None
         self._memory = Held(volumes.in_memory(pod))
-        self.unspoken: Unsupported | None = (
-            None  # why all that can be done is to end it: its podmon is another seedpod's
-        )
+        # Why all that can be done is to end it: its podmon is another seedpod's.
+        self.unspoken: Unsupported | None = None
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
         self._tasks = Tasks()
         self._instances = Instances(pod, self._book, around, self._tasks, self._ending)
@@ -85,9 +85,9 @@ class Worker:
         finished = not self.state.sandbox and self.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
         return self._book.called, () if finished else hostports.asked(self.pod)
 
-    def delete(self, deletion: Deletion, *, at_once: bool = False) -> None:
+    def delete(self, deletion: Deletion) -> None:
         """End the pod.  A later call may only shorten the grace, or lift `hold` (SEMANTICS A31)."""
-        self._book.note(termination.deleted(self.state, deletion, now(), at_once=at_once))
+        self._book.note(termination.deleted(self.state, deletion, now()))
         self._ending.set()
 
     def fail(self, reason: str, message: str, grace: int) -> None:
@@ -198,7 +198,7 @@ class Worker:
         directory = self._store.sandbox_directory(uid)
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
             await in_thread(self._store.remove_sandbox, uid)
-        directory.mkdir(mode=0o700)
+        make_directory(directory)
         box = await unless(
             self._ending,
             PodSandbox.create(
