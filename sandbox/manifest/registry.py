@@ -217,6 +217,7 @@ WHY: Mapping[str, str] = {
     "PersistentVolumeClaimSpec.selector": "there are no volumes to choose from; leave it out",
     "PersistentVolumeClaimSpec.volumeAttributesClassName": "there are no classes; leave it out",
     "PodSecurityContext.windowsOptions": _WINDOWS,
+    "PodSpec.ephemeralContainers": "they cannot be set on create",
     "PodSpec.evictionResponders": "in Kubernetes it is alpha",
     "PodSpec.overhead": "there is one runtime, which needs none; leave it out",
     "PodSpec.resourceClaims": _DEVICES,

@@ -163,7 +163,7 @@ def misspelled(draw: Callable[[st.SearchStrategy[Any]], Any], key: str) -> str:
             ]
         )
     )
-    return near if near and near not in KUBERNETES else f"{key}{key[-1]}x"
+    return near if near and near not in {key, *KUBERNETES} else f"{key}{key[-1]}x"
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
@@ -182,7 +182,28 @@ def test_every_mutant_is_refused_at_its_line(data: st.DataObject) -> None:
     if not one.own_keys:
         for _ in range(4):
             with Changed(one, {"key": misspelled(data.draw, one.key)}):
-                refused_at(root, one)
+                refused_at(root, one, "unknown field" if one.key in KUBERNETES else "")
+
+
+# Where one of these is missing, another is read in another way.
+DECIDING = ("apiVersion", "kind", "restartPolicy")
+
+
+@settings(max_examples=max(100, EXAMPLES // 10), suppress_health_check=list(HealthCheck), database=None)
+@given(st.sampled_from(ALL), st.data())
+def test_of_two_things_wrong_both_are_told(document: Document, data: st.DataObject) -> None:
+    root = entry(None, document.manifest)
+    named = [each for each in entries(root) if each.read and not each.own_keys and each.key in KUBERNETES - {*DECIDING}]
+    one = data.draw(st.sampled_from(named))
+    within = [id(each) for each in entries(one)]
+    others = [each for each in named if id(each) not in within and id(one) not in map(id, (each, *entries(each)))]
+    other = data.draw(st.sampled_from(others))
+    with (
+        Changed(one, {"key": misspelled(data.draw, str(one.key))}),
+        Changed(other, {"key": misspelled(data.draw, str(other.key))}),
+    ):
+        refused_at(root, one, "unknown field")
+        refused_at(root, other, "unknown field")
 
 
 # ---- any YAML ----
