@@ -20,6 +20,7 @@ BEGIN = "<!-- From here written by `make docs`: do not edit. -->\n"
 END = "<!-- To here. -->\n"
 
 NOTES = {
+    "ObjectMeta.generateName": "beside a `name` it says nothing, alone it is refused",
     "ObjectMeta.name": "the hostname unless `spec.hostname` is set",
     "PodSpec.restartPolicy": "`Always` (the default), `OnFailure`, `Never`",
     "PodSpec.terminationGracePeriodSeconds": "default 30; 2 at least take effect",

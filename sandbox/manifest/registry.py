@@ -210,8 +210,6 @@ WHY: Mapping[str, str] = {
     "HTTPGetAction.protocol": "in Kubernetes it is alpha; use `scheme`",
     "EmptyDirVolumeSource.mode": "in Kubernetes it is alpha; use an init container with chmod, or fsGroup",
     "ObjectMeta.finalizers": "there is nobody to remove them",
-    "ObjectMeta.generateName": "a pod has the name that its manifest gives it; use `name`",
-    "ObjectMeta.ownerReferences": "there are no owners of pods",
     "PersistentVolumeClaimSpec.dataSource": "a claim begins empty; fill it in an init container",
     "PersistentVolumeClaimSpec.dataSourceRef": "a claim begins empty; fill it in an init container",
     "PersistentVolumeClaimSpec.selector": "there are no volumes to choose from; leave it out",

@@ -274,9 +274,16 @@ def test_a_list_is_its_items() -> None:
             "4:16: metadata.annotations: Invalid value: […]: must be an object, not a list",
         ),
         (
-            in_metadata("generateName: web-"),
-            '4:3: metadata.generateName: field "generateName" is known but not implemented: '
-            "a pod has the name that its manifest gives it; use `name`",
+            in_metadata("generateName: Web-"),
+            f'4:17: metadata.generateName: Invalid value: "Web-": {SUBDOMAIN}',
+        ),
+        (
+            in_metadata("ownerReferences: [{apiVersion: v1, kind: Job, name: a}]"),
+            '4:21: metadata.ownerReferences[0].uid: Invalid value: "": must not be empty',
+        ),
+        (
+            in_metadata("finalizers: [example.com/a]"),
+            '4:3: metadata.finalizers: field "finalizers" is known but not implemented: there is nobody to remove them',
         ),
         # spec
         (
@@ -564,3 +571,18 @@ def test_a_dict_or_list_that_contains_itself_is_refused() -> None:
 
 
 # ---- the tables ----
+
+
+# ---- names that Kubernetes would make ----
+
+
+def test_a_name_to_be_made_is_refused_where_there_is_none() -> None:
+    assert refusals(changed("name: web", "generateName: web-")) == [
+        "3:1: metadata.name: Required value",
+        '4:3: metadata.generateName: field "generateName" is known but not implemented: '
+        "a pod has the name that its manifest gives it; use `name`",
+    ]
+
+
+def test_a_name_comes_before_one_that_would_be_made() -> None:
+    assert pod(in_metadata("generateName: web-")) == pod(GOOD)

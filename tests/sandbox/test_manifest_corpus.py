@@ -22,6 +22,7 @@ WARNINGS = {
         "spec.automountServiceAccountToken",
     ],
     "exported.yaml": ["spec.tolerations"],
+    "exported-of-a-set.yaml": ["metadata.ownerReferences", "spec.automountServiceAccountToken"],
     "guaranteed.yaml": ["spec.containers[0].resources.requests.ephemeral-storage"],
     "hardened.yaml": ["spec.automountServiceAccountToken"],
     "scheduled.yaml": ["spec.nodeSelector", "spec.affinity", "spec.topologySpreadConstraints", "spec.schedulerName"],
