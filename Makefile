@@ -36,7 +36,7 @@ test: setup  ## run the whole test suite (as root; says what it could not run, a
 soak: setup  ## long forms of tests: 10 GiB of logs, 20,000 execs, 2,000 pods whose engine and podmons are killed
 	@SEEDPOD_LONG=1 $(BIN)/python -m pytest -s tests/system/test_size.py tests/system/test_cycles.py
 
-crashes: setup  ## kill an engine before each thing that it does in three lives of pods, each time that it does it (15 minutes)
+crashes: setup  ## kill an engine before each thing that it does in four lives of pods, each time that it does it (15 minutes)
 	@SEEDPOD_LONG=1 $(BIN)/python -m pytest tests/system/test_crash_points.py $(PYTEST_ARGS)
 
 faults: setup  ## make every system call of podmon, its children and a spawn fail, each time that it is made (10 minutes)
