@@ -101,6 +101,11 @@ class Networks:
         self._pods[uid] = (pod, box)
         return attached
 
+    async def close_ports(self, uid: str) -> None:
+        """Lead the pod's ports of the host nowhere any more, while its connections go on (SEMANTICS A36)."""
+        with self._telling("ports of the host"):
+            await self._do(self._root.close_ports, uid)
+
     async def detach(self, uid: str) -> None:
         """Take back what the pod, whose sandbox is gone, had; with the last one the network goes.  Idempotent."""
         self._pods.pop(uid, None)

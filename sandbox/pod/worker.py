@@ -113,6 +113,8 @@ class Worker:
         """Carry the pod through its life, to its removal or until cancelled."""
         if termination.is_ending(self.state):
             self._ending.set()
+        if hostports.asked(self.pod):
+            self._tasks.start(self._close_ports())
         try:
             while not self.removed:
                 self._book.noted.clear()
@@ -219,6 +221,11 @@ class Worker:
             await box.remove()
             raise
         self._have(box)
+
+    async def _close_ports(self) -> None:
+        """As soon as the pod is to end nobody new is led to it (SEMANTICS A36)."""
+        await self._ending.wait()
+        await self._around.networks.close_ports(self.record.uid)
 
     def _with_sandbox(self, state: PodState) -> PodState:
         """The state with a sandbox, and with what is to be told of it."""

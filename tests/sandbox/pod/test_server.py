@@ -453,11 +453,11 @@ def test_stop_now_leaves_them_to_the_next_engine(tmp_path: Path) -> None:
 SHORT, LONG = 0.02, 60.0
 
 
-async def is_over(idle: asyncio.Task[None]) -> bool:
+async def is_over(task: asyncio.Task[Any]) -> bool:
     """Whether it is, after more turns of the loop than any wake-up takes."""
     for _ in range(20):
         await asyncio.sleep(0)
-    return idle.done()
+    return task.done()
 
 
 def test_an_engine_without_pods_and_clients_is_idle_after_a_while(tmp_path: Path) -> None:
@@ -554,6 +554,29 @@ def test_a_root_that_is_served_has_a_socket_and_a_number_and_afterwards_neither(
     lock = lock_root(tmp_path)
     assert lock is not None
     os.close(lock)
+
+
+def test_who_has_asked_it_to_stop_hears_of_its_end_when_it_has_let_go_of_its_pods_and_others_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+
+    async def scene(state: Served, known: Server) -> None:
+        asks, looks = [Client(*await asyncio.open_unix_connection(tmp_path / "seedpod.sock")) for _ in range(2)]
+        await looks.hear()
+        await asks.hear()
+        assert await asks.ask({"verb": "stop", "now": True}) == {"answer": None}
+        waiting = asyncio.create_task(asks.hear())
+
+        async def close() -> None:
+            assert await looks.hear() is None
+            closed.append(not await is_over(waiting))
+
+        monkeypatch.setattr(state.engine, "close", close)
+        assert await waiting is None
+        assert closed == [True]
+
+    served(tmp_path, monkeypatch, scene)
 
 
 def test_what_a_killed_engine_left_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
