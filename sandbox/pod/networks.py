@@ -101,8 +101,9 @@ class Networks:
         self._pods[uid] = (pod, box)
         return attached
 
-    async def close_ports(self, uid: str) -> None:
-        """Lead the pod's ports of the host nowhere any more, while its connections go on (SEMANTICS A36)."""
+    async def close_ports(self, uid: str, when: asyncio.Event) -> None:
+        """From then on the pod's ports of the host lead nowhere, while its connections go on (SEMANTICS A36)."""
+        await when.wait()
         with self._telling("ports of the host"):
             await self._do(self._root.close_ports, uid)
 

@@ -36,11 +36,13 @@ from sandbox.linux import privileges
 from sandbox.pod import codec, forks, watching
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
+from sandbox.pod.notebook import now
 from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path, unlock
 from sandbox.pod.requests import MILESTONES, PodNews
 from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of, in_thread
 from sandbox.pod.trees import remove_unmounted
+from sandbox.status import Condition
 
 IDLE = 30.0  # seconds without a pod after which an engine that nobody asked to stay ends
 LOCK_TRIES, LOCK_PAUSE = 100, 0.1  # for the lock of an engine that is just ending
@@ -65,6 +67,7 @@ class Server:
             "find_claim": self._find_claim,
             "pods": self._pods,
             "remove_claim": self._remove_claim,
+            "set_condition": self._set_condition,
             "target": self._target,
         }
 
@@ -162,6 +165,12 @@ class Server:
         if grace is not None and type(grace) is not int:
             raise TypeError(f"grace is {grace!r}")
         self._engine.delete(request["uid"], grace=grace, **options)
+
+    def _set_condition(self, request: Mapping[str, Any]) -> None:
+        texts = {name: request.get(name, "") for name in ("type", "status", "reason", "message")}
+        if not all(isinstance(each, str) for each in texts.values()):
+            raise TypeError(f"a condition is made of texts, not of {texts}")
+        self._engine.set_condition(request["uid"], Condition(since=now(), **texts))
 
     def _find(self, request: Mapping[str, Any]) -> str:
         return self._engine.find(request["namespace"], request["name"]).record.uid

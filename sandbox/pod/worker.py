@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, Unsupported, WrongState
 from sandbox.model import Pod
-from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, termination, volumes
+from sandbox.pod import conditions, ends, etc, hostports, lifecycle, planning, report, resources, termination, volumes
 from sandbox.pod.instances import Instances, Known, Surroundings
 from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
@@ -24,7 +24,7 @@ from sandbox.pod.sandbox import PodSandbox
 from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.state import Deletion, Failure, PodRecord, PodState
 from sandbox.pod.tasks import Interrupted, Tasks, in_thread, unless
-from sandbox.status import Phase, PodStatus
+from sandbox.status import Condition, Phase, PodStatus
 
 PATIENCE = 5.0  # seconds in which the podmon of a pod that is to end has to answer
 RETRY_FIRST, RETRY_LAST = 0.5, 10.0  # seconds between two tries of something that failed
@@ -46,12 +46,10 @@ class Worker:
         self.removed = False
         self._around = around
         self._store = around.store
-        self._book = Notebook(record, state.forgotten(), around.store, around.warn)
+        self._book = Notebook(record, state.forgotten(), around.store, around.warn, self._stamped)
         self._box: PodSandbox | None = None
         self._memory = Held(volumes.in_memory(pod))
-        self.unspoken: Unsupported | None = (
-            None  # why all that can be done is to end it: its podmon is another seedpod's
-        )
+        self.unspoken: Unsupported | None = None  # why it can be ended and no more: its podmon is another seedpod's
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
         self._tasks = Tasks()
         self._instances = Instances(pod, self._book, around, self._tasks, self._ending)
@@ -66,6 +64,11 @@ class Worker:
     def status(self) -> PodStatus:
         status = report.status(self.pod, self.record, self.state, now(), self._limit)
         return replace(status, host_ip=self._around.networks.host_ip())
+
+    def _stamped(self, state: PodState) -> PodState:
+        """The state with when each of the pod's conditions came to be as it is."""
+        at = now()
+        return conditions.stamped(state, report.status(self.pod, self.record, state, at, self._limit), at)
 
     @property
     def _limit(self) -> float:
@@ -100,6 +103,10 @@ class Worker:
         self._book.note(replace(state, failure=failure))
         self._ending.set()
 
+    def set_condition(self, condition: Condition) -> None:
+        """Have somebody else's condition say so, for readiness gates.  Raises OSError: then it says what it said."""
+        self._book.write(conditions.with_condition(self.state, condition))
+
     def extend(self, record: PodRecord, pod: Pod) -> None:
         """Go on with one container more, which `record`, that stands on disk by now, and `pod` have already."""
         self.record = self._book.record = record
@@ -113,8 +120,8 @@ class Worker:
         """Carry the pod through its life, to its removal or until cancelled."""
         if termination.is_ending(self.state):
             self._ending.set()
-        if hostports.asked(self.pod):
-            self._tasks.start(self._close_ports())
+        if hostports.asked(self.pod):  # as soon as the pod is to end nobody new is led to it (SEMANTICS A36)
+            self._tasks.start(self._around.networks.close_ports(self.record.uid, self._ending))
         try:
             while not self.removed:
                 self._book.noted.clear()
@@ -195,7 +202,7 @@ class Worker:
 
     async def _make_sandbox(self) -> None:
         uid = self.record.uid
-        await self._take_claims()
+        await unless(self._ending, self._store.claims.taken(uid, self.pod, self._tell_unscheduled))
         await unless(self._ending, volumes.give_claims_to_group(self.pod, self._store.claims))
         directory = self._store.sandbox_directory(uid)
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
@@ -222,11 +229,6 @@ class Worker:
             raise
         self._have(box)
 
-    async def _close_ports(self) -> None:
-        """As soon as the pod is to end nobody new is led to it (SEMANTICS A36)."""
-        await self._ending.wait()
-        await self._around.networks.close_ports(self.record.uid)
-
     def _with_sandbox(self, state: PodState) -> PodState:
         """The state with a sandbox, and with what is to be told of it."""
         if state.sandboxes:
@@ -245,18 +247,9 @@ class Worker:
     def _placement(self) -> resources.Placement:
         return resources.placement(self.pod, self._store.slices.means, self._around.config.pod_pids_limit)
 
-    async def _take_claims(self) -> None:
-        """Wait until the pod can have what its volumes claim; until then Kubernetes would not schedule it."""
-        claims, told = self._store.claims, None
-        while True:
-            changed = claims.changed
-            reason = claims.take(self.record.uid, self.pod)
-            if reason is None:
-                return
-            if reason != told:
-                self._book.tell(report.NOT_SCHEDULED, f"0/1 nodes are available: {reason}.", warning=True)
-            told = reason
-            await unless(self._ending, changed.wait())
+    def _tell_unscheduled(self, why: str) -> None:
+        """Until the pod has what its volumes claim Kubernetes would not schedule it."""
+        self._book.tell(report.NOT_SCHEDULED, f"0/1 nodes are available: {why}.", warning=True)
 
     def keep_claims(self) -> None:
         """Go on with those that an engine before this one gave it."""

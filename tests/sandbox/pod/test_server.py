@@ -25,7 +25,7 @@ from sandbox.pod.engine import Wanted
 from sandbox.pod.paths import lock_root, make_root
 from sandbox.pod.server import Server, serve
 from sandbox.pod.state import PodState
-from sandbox.status import PodStatus
+from sandbox.status import Condition, PodStatus
 from tests.sandbox.pod.values import NOON, UID, a_pod, a_record, a_state, ended, running
 
 
@@ -86,6 +86,9 @@ class FakeEngine:
 
     def delete(self, uid: str, **options: Any) -> None:
         self._note("delete", uid, options)
+
+    def set_condition(self, uid: str, condition: Condition) -> None:
+        self._note("set_condition", uid, condition.type, condition.status, condition.reason, condition.message)
 
     def find(self, namespace: str, name: str) -> FakeWorker:
         self._note("find", namespace, name)
@@ -201,6 +204,11 @@ async def greeted(client: Callable[[], Awaitable[Client]]) -> Client:
         ({"verb": "find", "namespace": "a", "name": "b"}, UID, ("find", "a", "b")),
         ({"verb": "pods"}, [], ("pods",)),
         (
+            {"verb": "set_condition", "uid": UID, "type": "x/y", "status": "True", "message": "it is"},
+            None,
+            ("set_condition", UID, "x/y", "True", "", "it is"),
+        ),
+        (
             {"verb": "delete", "uid": UID},
             None,
             ("delete", UID, {"grace": None, "force": False, "hold": False, "at_once": False}),
@@ -256,6 +264,8 @@ HOSTILE: list[bytes] = [
     b'{"verb":"create","pods":[5]}\n',
     b'{"verb":"create","pods":[{"uid":"x"}]}\n',
     b'{"verb":"delete"}\n',
+    b'{"verb":"set_condition","type":"x","status":"True"}\n',
+    b'{"verb":"set_condition","uid":"x","type":"x","status":true}\n',
     b'{"verb":"delete","uid":"x","grace":"5"}\n',
     b'{"verb":"delete","uid":"x","grace":1.5}\n',
     b'{"verb":"delete","uid":"x","grace":true}\n',
@@ -575,6 +585,8 @@ def test_who_has_asked_it_to_stop_hears_of_its_end_when_it_has_let_go_of_its_pod
         monkeypatch.setattr(state.engine, "close", close)
         assert await waiting is None
         assert closed == [True]
+        for each in (asks, looks):
+            await each.close()
 
     served(tmp_path, monkeypatch, scene)
 

@@ -190,7 +190,8 @@ class FakeNetworks:
 
     repair = attach
 
-    async def close_ports(self, uid: str) -> None:
+    async def close_ports(self, uid: str, when: asyncio.Event) -> None:
+        await when.wait()
         self.closed.append(uid)
 
     async def detach(self, uid: str) -> None:
