@@ -287,7 +287,7 @@ class Engine:
             return
         finished = worker.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
         seconds = termination.grace_period(worker.pod, grace, finished=finished, force=force)
-        worker.delete(Deletion(now(), seconds, hold=hold, forced=force), at_once=at_once)
+        worker.delete(Deletion(now(), seconds, hold=hold, forced=force, at_once=at_once))
         name = (worker.record.namespace, worker.record.name)
         if force and self._names.get(name) is worker:
             del self._names[name]

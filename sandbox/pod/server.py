@@ -36,10 +36,10 @@ from sandbox.linux import privileges
 from sandbox.pod import codec, forks, watching
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
+from sandbox.pod.files import remove_file, write_file
 from sandbox.pod.notebook import now
 from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path, unlock
 from sandbox.pod.requests import MILESTONES, PodNews
-from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of, in_thread
 from sandbox.pod.trees import remove_unmounted
 from sandbox.status import Condition
@@ -275,7 +275,7 @@ async def serve(
         engine = Engine(root, warn)
         await engine.start()
         server = Server(engine)
-        path.unlink(missing_ok=True)  # of an engine that was killed
+        remove_file(path)  # of an engine that was killed
         listener = await asyncio.start_unix_server(server.connected, path, limit=MAX_LINE, backlog=100)
         path.chmod(0o600)
         for each in listener.sockets:
@@ -315,7 +315,7 @@ def _write_pid(root: Path, warn: Callable[[str], None]) -> None:
     """A disk that is full is told of, and no reason not to serve: what fills it may have to be deleted."""
     path = root / PID_FILE
     try:
-        path.unlink(missing_ok=True)  # that of a killed engine may be anybody's by now
+        remove_file(path)  # that of a killed engine may be anybody's by now
         write_file(path, f"{os.getpid()}\n")
     except OSError as error:
         warn(f"{path} cannot be written: {error.strerror}")

@@ -27,22 +27,11 @@ from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.pod import codec
 from sandbox.pod.claims import Claims
+from sandbox.pod.files import make_directory, remove_file, write_file
 from sandbox.pod.paths import pod_log_directory
 from sandbox.pod.slices import Slices
 from sandbox.pod.state import PodRecord, PodState
 from sandbox.pod.trees import remove_tree
-
-
-def write_file(path: Path, data: str) -> None:
-    """Put a file there whole, in the place of what stood there."""
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        fresh.write_text(data)
-        fresh.rename(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        error.filename = error.filename or str(path)  # of a full disk it does not say which file
-        raise
 
 
 class Store:
@@ -81,11 +70,11 @@ class Store:
 
     def add(self, record: PodRecord, state: PodState) -> None:
         """Note a new pod: from here on it exists."""
-        self.directory(record.uid).mkdir(mode=0o700)
+        make_directory(self.directory(record.uid))
         try:
-            self.logs(record).mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self.logs(record), exist_ok=True)
             for container in state.containers:
-                (self.logs(record) / container.name).mkdir(mode=0o700)
+                make_directory(self.logs(record) / container.name)
             self.save(record.uid, state)
             write_file(self.directory(record.uid) / "pod.json", _dump(record))
         except OSError:
@@ -95,7 +84,7 @@ class Store:
     def extend(self, record: PodRecord, container: str) -> None:
         """Note that a pod has one container more, which `record` has already: from here on that exists."""
         logs = self.logs(record) / container
-        logs.mkdir(mode=0o700)
+        make_directory(logs)
         try:
             write_file(self.directory(record.uid) / "pod.json", _dump(record))
         except OSError:
@@ -159,7 +148,7 @@ class Store:
         if logs.is_dir():
             remove_tree(logs)
         if directory.is_dir():
-            (directory / "pod.json").unlink(missing_ok=True)  # from here on it is known for what is left of one
+            remove_file(directory / "pod.json")  # from here on it is known for what is left of one
             remove_tree(directory)
 
     def remove_sandbox(self, uid: str) -> None:
@@ -171,7 +160,7 @@ class Store:
     def remove_layer(self, uid: str, container_id: str) -> None:
         """Remove what a container that ended had written to its root file system, and the record of its end."""
         directory = self.sandbox_directory(uid)
-        (directory / "records" / container_id).unlink(missing_ok=True)
+        remove_file(directory / "records" / container_id)
         layer = directory / "containers" / container_id
         if layer.is_dir():
             remove_tree(layer)
@@ -182,7 +171,7 @@ class Store:
         for path in directory.glob("*.log*"):
             number = path.name.partition(".")[0]
             if number.isdigit() and int(number) < attempt - 1:
-                path.unlink(missing_ok=True)
+                remove_file(path)
 
     def _remove_strange_logs(self, uids: set[str]) -> None:
         for directory in (self.root / "logs").iterdir():

@@ -16,6 +16,7 @@ from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, Unsupported, WrongState
 from sandbox.model import Pod
 from sandbox.pod import conditions, ends, etc, hostports, lifecycle, planning, report, resources, termination, volumes
+from sandbox.pod.files import make_directory
 from sandbox.pod.instances import Instances, Known, Surroundings
 from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
@@ -88,9 +89,9 @@ class Worker:
         finished = not self.state.sandbox and self.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
         return self._book.called, () if finished else hostports.asked(self.pod)
 
-    def delete(self, deletion: Deletion, *, at_once: bool = False) -> None:
+    def delete(self, deletion: Deletion) -> None:
         """End the pod.  A later call may only shorten the grace, or lift `hold` (SEMANTICS A31)."""
-        self._book.note(termination.deleted(self.state, deletion, now(), at_once=at_once))
+        self._book.note(termination.deleted(self.state, deletion, now()))
         self._ending.set()
 
     def fail(self, reason: str, message: str, grace: int) -> None:
@@ -155,9 +156,8 @@ class Worker:
                 await self._do(action)
         except (SandboxError, CgroupError, OSError) as error:
             hint = getattr(error, "hint", None)
-            self._book.tell(
-                _FAILED.get(type(action), "Failed"), f"{error}: {hint}" if hint else str(error), warning=True
-            )
+            told = f"{error}: {hint}" if hint else str(error)
+            self._book.tell(_FAILED.get(type(action), "Failed"), told, warning=True)
             self._around.warn(f"{self._book.called}: {error}")
             if self._ending.is_set() and not was_ending:
                 return  # that is news, and not what was noted just now
@@ -207,7 +207,7 @@ class Worker:
         directory = self._store.sandbox_directory(uid)
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
             await in_thread(self._store.remove_sandbox, uid)
-        directory.mkdir(mode=0o700)
+        make_directory(directory)
         box = await unless(
             self._ending,
             PodSandbox.create(

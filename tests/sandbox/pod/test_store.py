@@ -11,15 +11,16 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from sandbox import effects
 from sandbox.errors import SandboxError
 from sandbox.pod import store as module
+from sandbox.pod.files import write_file
 from sandbox.pod.paths import make_root
 from sandbox.pod.state import Deletion, PodRecord, PodState
-from sandbox.pod.store import Store, is_uid, write_file
+from sandbox.pod.store import Store, is_uid
 from sandbox.pod.trees import remove_tree
 from tests.sandbox.pod.values import NOON, UID, a_manifest, a_record, a_state, ended, running
 
@@ -137,20 +138,14 @@ class Killed(BaseException):
 
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Have the process be killed before the `step`th thing that it does to the file system."""
+    """Have the process be killed before the `step`th effect that it has."""
     steps = iter(range(1000))
 
-    def before(call: Callable[..., Any]) -> Callable[..., Any]:
-        def maybe(*arguments: Any, **options: Any) -> Any:
-            if next(steps) >= step:
-                raise Killed
-            return call(*arguments, **options)
+    def maybe(_: str) -> None:
+        if next(steps) >= step:
+            raise Killed
 
-        return maybe
-
-    for name in ("mkdir", "write_text", "rename", "unlink"):
-        monkeypatch.setattr(Path, name, before(getattr(Path, name)))
-    monkeypatch.setattr(module, "remove_tree", before(module.remove_tree))
+    monkeypatch.setattr(effects, "witness", maybe)
 
 
 STEPS = 12  # more than any of these take
