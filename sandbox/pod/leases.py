@@ -148,6 +148,13 @@ def is_link_name(name: str) -> bool:
     return re.fullmatch(r"(sp[0-9a-f]{7}|seedpod)-[0-9]+", name) is not None
 
 
+def is_of_other(root_name: str, name: str) -> bool:
+    """Whether a link or a table of this name is another root's."""
+    if is_link_name(name):
+        return not name.startswith(link_name(root_name, ""))
+    return name != root_name and re.fullmatch(r"seedpod([0-9a-f]{8})?", name) is not None
+
+
 def pod_link(root_name: str, uid: str, lease: Lease, networks: Sequence[Network]) -> PodLink:
     """The pod's link, with addresses in these networks."""
     return PodLink(

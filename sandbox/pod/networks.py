@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
@@ -153,7 +154,7 @@ class Networks:
 
     def _listen(self) -> None:
         if self._watch is None:
-            self._watch = Watch(leases.is_link_name)
+            self._watch = Watch(leases.is_link_name, functools.partial(leases.is_of_other, self._root.name))
             for each in self._watch.sockets:
                 asyncio.get_running_loop().add_reader(each, self._hear)
 

@@ -114,6 +114,17 @@ def test_names_of_links_have_at_most_15_bytes(root: Path) -> None:
     assert not leases.is_link_name(name)
 
 
+@pytest.mark.parametrize("root", ["/var/lib/seedpod", "/tmp/a"])
+def test_what_another_root_has_in_the_kernel_is_known_by_its_name(root: str) -> None:
+    own, others = root_name(Path(root)), [root_name(Path(each)) for each in ("/var/lib/seedpod", "/tmp/a", "/tmp/b")]
+    others.remove(own)
+    for name in others:
+        assert leases.is_of_other(own, name)
+        assert leases.is_of_other(own, leases.link_name(name, 7))
+    for name in (own, leases.link_name(own, 7), "eth0", "docker0", "filter", "seedpodium", "spam-1", ""):
+        assert not leases.is_of_other(own, name)
+
+
 # ---- prefixes ----
 
 
