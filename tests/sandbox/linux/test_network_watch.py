@@ -88,6 +88,7 @@ COME = """
     nft 'add map inet other m {{ type inet_service : ipv4_addr; elements = {{ 80 : 192.0.2.1 }}; }}'
 """
 GO = """
+    ip addr del 198.51.100.1/24 dev other
     nft delete table inet other
     ip link del sp8-2; ip route flush dev other; ip link del other
 """
