@@ -17,7 +17,7 @@ from tests.runner import TIMEOUT
 pytestmark = pytest.mark.root
 
 CLONE_NEWNET = 0x40000000
-OTHERS = ("other", "sp8-2")
+OTHERS = ("other", "sp8-2", "sp8-3", "sp8-4")
 MAKE = "ip link add sp7-2 type veth peer name eth0 netns {peer}; ip link set sp7-2 master bridge0 up"
 
 
@@ -88,7 +88,6 @@ COME = """
     nft 'add map inet other m {{ type inet_service : ipv4_addr; elements = {{ 80 : 192.0.2.1 }}; }}'
 """
 GO = """
-    ip addr del 198.51.100.1/24 dev other
     nft delete table inet other
     ip link del sp8-2; ip route flush dev other; ip link del other
 """
@@ -105,8 +104,12 @@ def test_what_others_do_with_what_is_theirs_is_no_news(spaces: tuple[Space, Spac
 
 def test_nor_is_the_end_of_what_was_there_before(spaces: tuple[Space, Space]) -> None:
     host, pod = spaces
-    host.shell(COME.format(peer=pod.pid))
-    assert heard(host, lambda: host.shell(GO + LAST), lambda _: True) == [News()]
+    # Of a bridge there may be news still, by which it would be known; of this link there is none.
+    host.shell(
+        COME.format(peer=pod.pid) + "ip link add sp8-3 type veth peer name sp8-4; ip addr add 203.0.113.1/24 dev sp8-3"
+    )
+    go = "ip addr del 203.0.113.1/24 dev sp8-3; ip link del sp8-3" + GO
+    assert heard(host, lambda: host.shell(go + LAST), lambda _: True) == [News()]
 
 
 @pytest.mark.parametrize(
