@@ -80,7 +80,7 @@ class Engine:
         """Adopt the pods that stand on disk; after a boot of the machine nothing of them runs (SEMANTICS A13)."""
         rebooted = not self.store.was_of_boot(self._boot)
         self.store.claims.load()
-        stored = list(self.store.load())
+        stored = list(self.store.load(rebooted=rebooted))
         await self._networks.adopt([record.uid for record, _ in stored], rebooted=rebooted)
         workers = [worker for record, state in stored if (worker := self._known(record, state))]
         for worker in workers:
@@ -254,6 +254,11 @@ class Engine:
         record = replace(record, manifest=wanted, additions=(*record.additions, addition))
         self.store.extend(record, pod.containers[-1].name)
         worker.extend(record, pod)
+
+    async def keep(self, uids: Iterable[str]) -> None:
+        """Have these pods outlive a power cut, as they are by now; those that are gone are fine."""
+        known = (self._workers.get(uid) for uid in uids)
+        await asyncio.gather(*(worker.keep() for worker in known if worker))
 
     def find(self, namespace: str, name: str) -> Worker:
         """The pod of this name.  Raises NotFound."""

@@ -20,6 +20,7 @@ fe00::0\tip6-mcastprefix
 fe00::1\tip6-allnodes
 fe00::2\tip6-allrouters
 """
+FILES = ("hosts", "hostname", "resolv.conf")
 HOST_NETWORK_HEAD = "# Kubernetes-managed hosts file (host network).\n"
 
 
@@ -42,8 +43,9 @@ def create(pod: Pod, hostname: str, ips: Sequence[str], directory: Path) -> tupl
 
 
 def forget(directory: Path) -> None:
-    """The pod has other addresses than its files say: they are written anew."""
-    remove_file(directory / "etc" / "hosts")
+    """The pod has other addresses than its files say, or nobody knows what they say: they are written anew."""
+    for name in FILES:
+        remove_file(directory / "etc" / name)
 
 
 def hosts(hostname: str, ips: Sequence[str]) -> str:

@@ -150,27 +150,33 @@ class Server:
 
     # ---- verbs ----
 
-    def _create(self, request: Mapping[str, Any]) -> list[str]:
+    # What is answered with success outlives a power cut.
+
+    async def _create(self, request: Mapping[str, Any]) -> list[str]:
         pods = [Wanted(each["uid"], each["manifest"], bool(each.get("open"))) for each in request["pods"]]
         words = self._engine.create(pods, request.get("claims", ()))
         self._quiet.set()
+        await self._engine.keep(each.uid for each in pods)
         return words
 
-    def _add(self, request: Mapping[str, Any]) -> None:
+    async def _add(self, request: Mapping[str, Any]) -> None:
         self._engine.add(request["uid"], str(request["addition"]), request["container"])
+        await self._engine.keep([request["uid"]])
 
-    def _delete(self, request: Mapping[str, Any]) -> None:
+    async def _delete(self, request: Mapping[str, Any]) -> None:
         options = {name: bool(request.get(name)) for name in ("force", "hold", "at_once")}
         grace = request.get("grace")
         if grace is not None and type(grace) is not int:
             raise TypeError(f"grace is {grace!r}")
         self._engine.delete(request["uid"], grace=grace, **options)
+        await self._engine.keep([request["uid"]])
 
-    def _set_condition(self, request: Mapping[str, Any]) -> None:
+    async def _set_condition(self, request: Mapping[str, Any]) -> None:
         texts = {name: request.get(name, "") for name in ("type", "status", "reason", "message")}
         if not all(isinstance(each, str) for each in texts.values()):
             raise TypeError(f"a condition is made of texts, not of {texts}")
         self._engine.set_condition(request["uid"], Condition(since=now(), **texts))
+        await self._engine.keep([request["uid"]])
 
     def _find(self, request: Mapping[str, Any]) -> str:
         return self._engine.find(request["namespace"], request["name"]).record.uid

@@ -102,11 +102,16 @@ class Worker:
     def _fail(self, failure: Failure) -> None:
         state = self.state.with_event(now(), failure.reason, failure.message, warning=True)
         self._book.note(replace(state, failure=failure))
+        self._tasks.start(self._book.keep())
         self._ending.set()
 
     def set_condition(self, condition: Condition) -> None:
         """Have somebody else's condition say so, for readiness gates.  Raises OSError: then it says what it said."""
         self._book.write(conditions.with_condition(self.state, condition))
+
+    async def keep(self) -> None:
+        """Have the pod outlive a power cut, as it is by now."""
+        await self._book.keep()
 
     def extend(self, record: PodRecord, pod: Pod) -> None:
         """Go on with one container more, which `record`, that stands on disk by now, and `pod` have already."""
@@ -223,21 +228,12 @@ class Worker:
         try:
             attached = await unless(self._ending, self._around.networks.attach(uid, self.pod, box))
             # As it is by now: what was noted while that took its time, a deletion even, must not be lost.
-            self._book.write(self._with_network(self._with_sandbox(self.state), attached))
+            lacks = planning.resource_warnings(self.pod, self._store.slices.why_not)
+            self._book.write(self._with_network(report.with_sandbox(self.state, lacks, now()), attached))
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             await box.remove()
             raise
         self._have(box)
-
-    def _with_sandbox(self, state: PodState) -> PodState:
-        """The state with a sandbox, and with what is to be told of it."""
-        if state.sandboxes:
-            message = "Pod sandbox changed, it will be killed and re-created."
-            state = state.with_event(now(), "SandboxChanged", message)
-        else:
-            for reason, message in planning.resource_warnings(self.pod, self._store.slices.why_not):
-                state = state.with_event(now(), reason, message, warning=True)
-        return state.with_sandbox(now())
 
     def _have(self, box: PodSandbox) -> None:
         self._box = box
@@ -306,7 +302,7 @@ class Worker:
         if box is not None:
             await box.remove()
         await self._tasks.end()
-        self._book.closed = True
+        await self._book.close()
         await in_thread(self._store.remove, self.record)
         self._release_volumes()
         await self._around.networks.detach(self.record.uid)
@@ -343,6 +339,7 @@ class Worker:
         if not self.state.sandbox:
             return
         if rebooted:
+            etc.forget(self._store.directory(self.record.uid))  # the power may have gone while they were written
             await self._bury()
             return
         uid = self.record.uid

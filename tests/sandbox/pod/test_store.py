@@ -270,6 +270,43 @@ def test_a_pod_whose_state_cannot_be_read_is_left_alone_and_stops_nobody(
     assert f"pod {UID} is left alone: its state cannot be read: " in warnings[0]
 
 
+@pytest.mark.parametrize("how", [*UNREADABLE, "gone"])
+def test_a_state_that_a_power_cut_took_is_that_of_an_earlier_moment(
+    store: Store, slices: FakeSlices, warnings: list[str], how: str
+) -> None:  # A13
+    store.add(a_record(), a_state())
+    store.keep(UID, a_state(running()))
+    store.save(UID, a_state(ended()))
+    (UNREADABLE | {"gone": Path.unlink})[how](store.directory(UID) / "state.json")
+    assert list(store.load(rebooted=True)) == [(a_record(), a_state(running()))]
+    assert warnings == [f"pod {UID}: its state was lost with the power, and is that of an earlier moment"]
+    store.save(UID, a_state(ended()))
+    assert list(store.load(rebooted=True)) == [(a_record(), a_state(ended()))], "what is whole is the newest"
+
+
+@pytest.mark.parametrize("file", ["pod.json", "state.json"])
+@pytest.mark.parametrize("how", [*UNREADABLE, "gone"])
+def test_a_pod_of_which_nobody_was_told_before_the_power_cut_never_was(
+    store: Store, warnings: list[str], file: str, how: str
+) -> None:  # A13
+    before = everything_below(store.root)
+    store.add(a_record(), a_state())
+    (UNREADABLE | {"gone": Path.unlink})[how](store.directory(UID) / file)
+    assert list(store.load(rebooted=True)) == []
+    assert everything_below(store.root) == before
+    assert warnings == []
+
+
+def test_a_pod_that_was_kept_and_cannot_be_read_is_left_alone(store: Store, warnings: list[str]) -> None:
+    store.add(a_record(), a_state())
+    store.keep(UID, a_state())
+    for file in ("state.json", "kept.json"):
+        (store.directory(UID) / file).write_bytes(b"\0" * 100)
+    assert list(store.load(rebooted=True)) == []
+    assert store.directory(UID).is_dir()
+    assert f"pod {UID} is left alone: its state cannot be read: " in warnings[0]
+
+
 def test_what_is_no_pod_is_left_alone(store: Store) -> None:
     (store.root / "pods" / "README").write_text("")
     (store.root / "pods" / "lost+found").mkdir()
