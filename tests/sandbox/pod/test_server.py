@@ -230,7 +230,7 @@ def test_each_verb_is_the_engines(tmp_path: Path, request_: object, answer: obje
 
     engine = play(tmp_path, scene)
     assert engine.calls == [call]
-    changes = [f"{call[0]} {UID}"] if call[0] in ("create", "delete") else []
+    changes = [f"{call[0]} {UID}"] if call[0] in ("create", "delete", "set_condition") else []
     assert engine.kept == changes, "what is answered with success outlives a power cut"
 
 
