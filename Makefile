@@ -33,8 +33,8 @@ demo: setup  ## run a pod with a file puller, a web server and a reader; leaves 
 test: setup  ## run the whole test suite (as root; says what it could not run, and why)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-soak: setup  ## long forms of tests of size: 10 GiB of logs, 20,000 execs
-	@SEEDPOD_LONG=1 $(BIN)/python -m pytest -s tests/system/test_size.py
+soak: setup  ## long forms of tests: 10 GiB of logs, 20,000 execs, 2,000 pods whose engine and podmons are killed
+	@SEEDPOD_LONG=1 $(BIN)/python -m pytest -s tests/system/test_size.py tests/system/test_cycles.py
 
 crashes: setup  ## kill an engine before each thing that it does in three lives of pods, each time that it does it (15 minutes)
 	@SEEDPOD_LONG=1 $(BIN)/python -m pytest tests/system/test_crash_points.py $(PYTEST_ARGS)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.pod.client import Client
 from tests.power import Disk
-from tests.runner import Manifest, Seedpod
+from tests.runner import TIMEOUT, Manifest, Seedpod
 from tests.staying import all_running, detached, pod_json, reboot, until, users_of, wait_and_close
 
 pytestmark = pytest.mark.root
@@ -57,10 +58,11 @@ def test_one_that_runs_is_run_again_and_its_files_are_whole(disk: Disk, seedpod:
 def test_a_deletion_that_was_answered_is_completed(disk: Disk, seedpod: Seedpod) -> None:
     stubborn = seedpod.shell("app", "trap '' TERM; while :; do sleep 1000; done")
     detached(seedpod, seedpod.pod(stubborn, restartPolicy="Always", terminationGracePeriodSeconds=1000))
+    uid = pod_json(seedpod, "web")["metadata"]["uid"]
     assert seedpod.command("delete", "web", "--wait=false").returncode == 0
     reboot(seedpod, "web", disk=disk)
-    assert seedpod.command("delete", "web", "--ignore-not-found").returncode == 0
-    assert seedpod.command("get", "web").returncode == 1
+    with Client(seedpod.root) as client:
+        assert client.wait_removed(uid, TIMEOUT), "nobody has to ask for it again"
 
 
 def test_what_is_not_to_run_twice_does_not(disk: Disk, seedpod: Seedpod) -> None:  # A20
