@@ -88,9 +88,9 @@ def test_a_pod_that_is_being_deleted_gets_no_new_connections_and_keeps_those_it_
     assert all(map(echoes, connections))
     assert answers(udp)
 
-    assert on_host.command("delete", "web", "--now").returncode == 0
     for each in (*connections, udp):
         each.close()
+    assert on_host.command("delete", "web", "--now").returncode == 0
     up(on_host, serving(on_host, "late", "tcp 0.0.0.0 80", ports=PORTS))
     assert host.ask("tcp", HOST4, "8080") == f"{HOST4} late"
 
