@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 120
 SANITIZED := $(addprefix tests/sandbox/,linux/test_ops_fail.py $(addprefix pod/test_,podmon.py podmon_peers.py attach.py \
 	joining.py sandbox.py sharing.py))
 
-.PHONY: help setup demo test crashes faults soak bench lint clean check-c analyze sanitize valgrind fuzz
+.PHONY: help setup demo test crashes faults soak bench docs lint clean check-c analyze sanitize valgrind fuzz
 
 help:  ## show every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -44,6 +44,9 @@ faults: setup  ## make every system call of podmon, its children and a spawn fai
 
 bench: setup  ## measure pods beside other runtimes, and write docs/benchmarks.md (as root)
 	@scripts/bench.sh $(BENCH_ARGS)
+
+docs: setup  ## write the list of fields in docs/manifest.md anew, after a change in sandbox/manifest/
+	@$(BIN)/python -m scripts.manifest_page
 
 lint: setup  ## format, lint and type checks
 	@$(BIN)/ruff format --check .
