@@ -117,6 +117,20 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """Something that is or is not so of a pod; `since` is when its status became what it is.
+
+    Of the pod's own conditions (PodStatus.own_conditions) reason and message are empty: they follow from its status.
+    """
+
+    type: str
+    status: str  # True, False or Unknown
+    since: datetime
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class PodStatus:
     """A pod as it is now: what was asked for (`pod`, and `manifest` as it was written), identity, and its state.
 
@@ -141,6 +155,7 @@ class PodStatus:
     message: str = ""
     events: tuple[Event, ...] = ()  # the oldest first
     unschedulable: str = ""  # what the pod waits for before anything of it is made; empty where it does not
+    conditions: tuple[Condition, ...] = ()  # those that others have set, then its own
 
     @property
     def all_containers(self) -> tuple[ContainerStatus, ...]:
@@ -154,7 +169,12 @@ class PodStatus:
 
     @property
     def ready(self) -> bool:
-        return self.containers_ready and not self.pod.readiness_gates
+        gates = self.pod.readiness_gates
+        return self.containers_ready and all(self.condition_status(gate) == "True" for gate in gates)
+
+    def condition_status(self, kind: str) -> str | None:
+        """The status of a condition that was noted."""
+        return next((each.status for each in self.conditions if each.type == kind), None)
 
     @property
     def containers_ready(self) -> bool:
@@ -162,6 +182,21 @@ class PodStatus:
         names = {each.name for each in self.pod.sidecars}
         sidecars = (each for each in self.init_containers if each.name in names)
         return not self.over and self.initialized and all(each.ready for each in (*self.containers, *sidecars))
+
+    def own_conditions(self) -> dict[str, bool]:
+        """Those that follow from its state, in kubelet's order; of a pod that waits for a node there is one alone."""
+        if self.unschedulable:
+            return {"PodScheduled": False}
+        return {
+            "PodReadyToStartContainers": self.sandbox_ready,
+            "Initialized": self.initialized or self.phase is Phase.SUCCEEDED,
+            "Ready": self.ready,
+            "ContainersReady": self.containers_ready,
+            "PodScheduled": True,
+        }
+
+
+OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
 class ChangeType(StrEnum):

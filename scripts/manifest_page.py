@@ -25,7 +25,7 @@ NOTES = {
     "PodSpec.restartPolicy": "`Always` (the default), `OnFailure`, `Never`",
     "PodSpec.terminationGracePeriodSeconds": "default 30; 2 at least take effect",
     "PodSpec.activeDeadlineSeconds": "from 1 to 2147483647, counted from the pod's start",
-    "PodSpec.readinessGates": "types of conditions without which the pod is not ready",
+    "PodSpec.readinessGates": "without these conditions it is not ready; `set_condition` of [the library](library.md)",
     "PodSpec.shareProcessNamespace": "PID 1 is a reaper without privileges; a container ends with its first process",
     "PodSpec.hostNetwork": "the hostname is the node's name",
     "PodSpec.hostIPC": "/dev/shm is the host's",

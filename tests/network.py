@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sandbox.linux import network
 from tests.runner import Manifest, Seedpod
 from tests.staying import detached, pod_json
 
@@ -69,6 +71,18 @@ class Space:
         assert process.stdout.readline() == "ok\n"
         return process
 
+    def connect(self, address: str, port: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A connection of a client in here."""
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            with network.inside(pidfd):
+                connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+                connection.settimeout(10)
+                connection.connect((address, port))
+                return connection
+        finally:
+            os.close(pidfd)
+
     def end(self) -> None:
         for process in (*self._processes, self._holder):
             process.kill()
@@ -121,13 +135,13 @@ class Host(Space):
 
     def until(self, holds: Callable[[], bool], seconds: float = 20) -> None:
         """Look again with every change of the machine's network until it holds."""
-        watching = self.start("sh", "-c", "echo ok; exec ip monitor all")
-        assert watching.stdout is not None
+        watching = [self.start("sh", "-c", f"echo ok; exec {words}") for words in ("ip monitor all", "nft monitor")]
+        told = [each.stdout.fileno() for each in watching if each.stdout]
         end = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < end, "it never came to hold"
-            if select.select([watching.stdout], [], [], 0.5)[0]:
-                os.read(watching.stdout.fileno(), 65536)
+            for fd in select.select(told, [], [], 0.5)[0]:
+                os.read(fd, 65536)
 
     def traces(self) -> dict[str, str]:
         """All that pods may change of a machine."""

@@ -503,6 +503,30 @@ static int serve(char **args)
 	}
 }
 
+/* Send whoever connects ("tcp ADDRESS PORT") back what they send, for as long as they want. */
+static int echo(char **args)
+{
+	int fd = reach(args, bind);
+
+	if (answer(fd))
+		return 1;
+	listen(fd, 64);
+	signal(SIGCHLD, SIG_IGN);
+	for (;;) {
+		int client = accept(fd, NULL, NULL);
+		char said[512];
+		ssize_t length;
+
+		if (fork()) {
+			close(client);
+			continue;
+		}
+		while ((length = recv(client, said, sizeof said, 0)) > 0)
+			send(client, said, (size_t)length, 0);
+		return 0;
+	}
+}
+
 /* Ask such a server, and print what it says. */
 static int ask(char **args)
 {
@@ -608,7 +632,7 @@ static const struct {
 	{ "abstract-listen", abstract_listen, 1 },
 	{ "abstract-connect", abstract_connect, 1 },	{ "unix-connect", unix_connect, 1 },
 	{ "serve", serve, 3 },		{ "ask", ask, 3 },
-	{ "keep-asking", keep_asking, 2 },
+	{ "keep-asking", keep_asking, 2 }, { "echo", echo, 3 },
 	{ "device", device, 4 },	{ "raise", raise_signal, 1 },
 	{ "calls", all_calls, 0 },	{ "threads", threads, 0 },
 #if defined(__x86_64__)

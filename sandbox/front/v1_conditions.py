@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox.front.times import rfc3339
 from sandbox.model import Container
-from sandbox.status import ContainerStatus, Phase, PodStatus, Running, Terminated
+from sandbox.status import OWN_CONDITIONS, Phase, PodStatus
 
 COMPLETED, FAILED = "PodCompleted", "PodFailed"
 
@@ -17,28 +17,40 @@ _NOTHING: Why = ("", "")
 
 
 def conditions(status: PodStatus) -> list[dict[str, Any]]:
-    """In kubelet's order.  `lastTransitionTime` is null where it is not known."""
-    if status.unschedulable:
-        return [_condition("PodScheduled", False, why=("Unschedulable", status.unschedulable))]
-    initialized, unready = _initialization(status), _unready(status)
-    held_up = unready if unready[0] else _gates(status)
-    since = _last_start(status)
+    """In kubelet's order: those that others have set, then its own."""
+    own, noted = _own(status), {each.type: each for each in status.conditions}
+    others = [each for each in status.conditions if each.type not in OWN_CONDITIONS]
     return [
-        _condition("PodReadyToStartContainers", status.sandbox_ready),
-        _condition("Initialized", initialized[0] in ("", COMPLETED), since=_last_init(status), why=initialized),
-        _condition("Ready", not held_up[0], since=since, why=held_up),
-        _condition("ContainersReady", not unready[0], since=since, why=unready),
-        _condition("PodScheduled", True, since=status.creation_timestamp),
+        *(_condition(each.type, each.status, each.since, (each.reason, each.message)) for each in others),
+        *(
+            _condition(kind, str(holds), noted[kind].since if kind in noted else None, why)
+            for kind, (holds, why) in own.items()
+        ),
     ]
 
 
-def _condition(kind: str, true: bool, *, since: datetime | None = None, why: Why = _NOTHING) -> dict[str, Any]:
+def _own(status: PodStatus) -> dict[str, tuple[bool, Why]]:
+    """Whether each of its own holds, as PodStatus.own_conditions has it, and why."""
+    if status.unschedulable:
+        return {"PodScheduled": (False, ("Unschedulable", status.unschedulable))}
+    initialized, unready = _initialization(status), _unready(status)
+    held_up = unready if unready[0] else _gates(status)
+    return {
+        "PodReadyToStartContainers": (status.sandbox_ready, _NOTHING),
+        "Initialized": (initialized[0] in ("", COMPLETED), initialized),
+        "Ready": (not held_up[0], held_up),
+        "ContainersReady": (not unready[0], unready),
+        "PodScheduled": (True, _NOTHING),
+    }
+
+
+def _condition(kind: str, status: str, since: datetime | None, why: Why) -> dict[str, Any]:
     said = {name: text for name, text in zip(("reason", "message"), why, strict=True) if text}
     return {
         "type": kind,
-        "status": "True" if true else "False",
+        "status": status,
         "lastProbeTime": None,
-        "lastTransitionTime": rfc3339(since if true else None),
+        "lastTransitionTime": rfc3339(since),
         **said,
     }
 
@@ -77,38 +89,13 @@ def _told(reason: str, unknown: list[str], word: str, lacking: Iterable[Containe
 
 
 def _gates(status: PodStatus) -> Why:
-    """Why the pod is not ready although its containers are: nobody here sets the conditions that it waits for."""
-    absent = [
-        f'corresponding condition of pod readiness gate "{gate}" does not exist.' for gate in status.pod.readiness_gates
-    ]
-    return ("ReadinessGatesNotReady", ", ".join(absent)) if absent else _NOTHING
+    """Why the pod is not ready although its containers are: others have not said what it waits for."""
+    said = {gate: status.condition_status(gate) for gate in status.pod.readiness_gates}
+    lacking = [_lacking(gate, known) for gate, known in said.items() if known != "True"]
+    return ("ReadinessGatesNotReady", ", ".join(lacking)) if lacking else _NOTHING
 
 
-# ---- since when ----
-
-
-def _last_init(status: PodStatus) -> datetime | None:
-    """Since when the pod is initialized; when a sidecar was found to be started, nobody wrote down."""
-    sidecars = {each.name: each for each in status.pod.sidecars}
-    times = [status.start_time]
-    for each in status.init_containers:
-        if each.name not in sidecars:
-            times.append(each.state.finished_at if isinstance(each.state, Terminated) else None)
-        else:
-            times.append(_since(each, sidecars[each.name].startup_probe is not None))
-    known = [each for each in times if each is not None]
-    return max(known) if len(known) == len(times) else None
-
-
-def _last_start(status: PodStatus) -> datetime | None:
-    """Since when all containers have been ready: without probes, since they run."""
-    probed = {each.name for each in status.pod.all_containers if each.readiness_probe is not None or each.startup_probe}
-    sidecars = {each.name for each in status.pod.sidecars}
-    serving = [each for each in status.init_containers if each.name in sidecars]
-    times = [_since(each, each.name in probed) for each in (*serving, *status.containers)]
-    known = [each for each in times if each is not None]
-    return max(known, default=None) if len(known) == len(times) else None
-
-
-def _since(container: ContainerStatus, probed: bool) -> datetime | None:
-    return container.state.started_at if isinstance(container.state, Running) and not probed else None
+def _lacking(gate: str, status: str | None) -> str:
+    if status is None:
+        return f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+    return f'the status of pod readiness gate "{gate}" is not "True", but {status}'

@@ -64,6 +64,7 @@ class Pod(ContextFace[pods.Pod]):
     create = blocking(pods.Pod.create)
     run = giving(pods.Pod.run, Container._of)
     wait_ready = blocking(pods.Pod.wait_ready)
+    set_condition = blocking(pods.Pod.set_condition)
     wait = blocking(pods.Pod.wait)
     delete = blocking(pods.Pod.delete)
     close = blocking(pods.Pod.close)

@@ -255,6 +255,13 @@ class Pod:
                 return _why_not(await self._pod.status())
         return None
 
+    async def set_condition(self, type: str, status: str | bool = True, *, reason: str = "", message: str = "") -> None:
+        """Set a condition of the pod ("True", "False" or "Unknown"), for its readiness gates: it is ready with those.
+
+        Raises NotFound, and SandboxError for the pod's own conditions (Ready, say), which nobody sets.
+        """
+        await self._engine.ask(requests.set_condition(self.uid, type, str(status), reason, message))
+
     async def wait(self, timeout: float | None = None) -> PodStatus:
         """Wait until it has ended by itself, and return its last status.  Raises TimedOut, and NotFound if it is gone.
 

@@ -110,6 +110,19 @@ class Claims:
         self.keep(uid, pod)
         return None
 
+    async def taken(self, uid: str, pod: Pod, tell: Callable[[str], None]) -> None:
+        """Wait until the pod uses the claims that it names; `tell` hears why it cannot, when that is another."""
+        told = None
+        while True:
+            changed = self.changed
+            reason = self.take(uid, pod)
+            if reason is None:
+                return
+            if reason != told:
+                tell(reason)
+            told = reason
+            await changed.wait()
+
     def keep(self, uid: str, pod: Pod) -> None:
         """The pod uses the claims that it names, whatever has become of them meanwhile."""
         for name in pod.claims:

@@ -20,7 +20,7 @@ from sandbox.claim import PersistentVolumeClaim
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
 from sandbox.model import Pod
-from sandbox.pod import config, eviction, hostports, planning, termination, update
+from sandbox.pod import conditions, config, eviction, hostports, planning, report, termination, update
 from sandbox.pod.applying import Step, step
 from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
@@ -34,7 +34,7 @@ from sandbox.pod.slices import Slices
 from sandbox.pod.state import Deletion, PodRecord, PodState, new_state
 from sandbox.pod.store import Store, is_uid
 from sandbox.pod.worker import Worker
-from sandbox.status import Phase, PodStatus
+from sandbox.status import Condition, Phase, PodStatus
 
 ADOPTION_TIMEOUT = 5.0  # seconds in which the podmons that still run are to answer; a stopped one holds up no other
 
@@ -250,14 +250,14 @@ class Engine:
         try:
             for each, pod in fresh:
                 record = PodRecord(each.uid, pod.namespace, pod.name, now(), each.manifest)
-                self.store.add(record, _begin(each, pod))
+                self.store.add(record, _begin(each, pod, record))
                 made.append(record)  # one that cannot be added has removed what it made
         except OSError:
             for record in made:
                 self.store.remove(record)
             raise
         for record, (each, pod) in zip(made, fresh, strict=True):
-            self._add(Worker(record, pod, _begin(each, pod), self._around))
+            self._add(Worker(record, pod, _begin(each, pod, record), self._around))
 
     def _refuse(self, fresh: list[tuple[Wanted, Pod]], former: Mapping[str, Worker] = MappingProxyType({})) -> None:
         """Refuse all of them where one cannot be made; `former` are those that make way for them, by their UIDs."""
@@ -349,6 +349,14 @@ class Engine:
         if force and self._names.get(name) is worker:
             del self._names[name]
 
+    def set_condition(self, uid: str, condition: Condition) -> None:
+        """Have a condition of a pod, which is not one of its own, say so.  Raises NotFound, SandboxError, OSError."""
+        conditions.check(condition)
+        worker = self._workers.get(uid)
+        if worker is None:
+            raise NotFound("pods", uid)
+        worker.set_condition(condition)
+
     def target(self, namespace: str, name: str, container: str) -> Target:
         """What a program needs to join a running container.  Raises NotFound, WrongState, Unsupported."""
         worker = self.find(namespace, name)
@@ -376,8 +384,9 @@ class Engine:
         )
 
 
-def _begin(wanted: Wanted, pod: Pod) -> PodState:
-    return new_state(tuple(container.name for container in pod.all_containers), open=wanted.open)
+def _begin(wanted: Wanted, pod: Pod, record: PodRecord) -> PodState:
+    state = new_state(tuple(container.name for container in pod.all_containers), open=wanted.open)
+    return conditions.stamped(state, report.status(pod, record, state, record.created), record.created)
 
 
 def with_container(pod: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:

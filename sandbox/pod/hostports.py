@@ -12,6 +12,7 @@ from sandbox.errors import SandboxError
 from sandbox.linux import sockets
 from sandbox.linux.netfilter import Listing
 from sandbox.model import Pod
+from sandbox.pod import ruleset
 from sandbox.pod.leases import HostPort
 
 Held = tuple[str, tuple[HostPort, ...]]  # by whom, and what
@@ -86,16 +87,16 @@ def _is_free(port: HostPort, host_ip: str) -> bool:
 
 
 def held_in(listing: Listing, table: str) -> Iterator[HostPort]:
-    """The ports that another root's table leads to pods, from nft's listing of it."""
+    """The ports that pods of another root have, from nft's listing of its table."""
     for each in listing:
         found = each.get("map", {})
         name = str(found.get("name", ""))
-        if found.get("table") == table and name.startswith("ports"):
+        if found.get("table") == table and name.startswith((ruleset.PORTS, ruleset.CLOSED)):
             for key, value in found.get("elem", ()):
                 yield _held(name, key["concat"], value["concat"])
 
 
 def _held(name: str, key: list[Any], value: list[Any]) -> HostPort:
-    anywhere = {"ports4": "0.0.0.0", "ports6": "::"}.get(name)
+    anywhere = {"4": "0.0.0.0", "6": "::"}.get(name.removeprefix(ruleset.PORTS).removeprefix(ruleset.CLOSED))
     *host_ip, protocol, port = key
     return HostPort(str(protocol).upper(), int(port), int(value[1]), anywhere or str(host_ip[0]))

@@ -37,10 +37,11 @@ class HostPort:
 
 @dataclass(frozen=True)
 class Lease:
-    """A pod's number, and the host's ports that lead to it."""
+    """A pod's number, and the host's ports that it has; they lead to it unless `closed`: it comes to its end."""
 
     number: int
     ports: tuple[HostPort, ...] = ()
+    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,13 @@ class Book:
 
     @property
     def ports(self) -> tuple[tuple[int, HostPort], ...]:
-        """The host's ports of all pods, with the number of the pod that each leads to."""
-        return tuple((lease.number, port) for lease in self.leases.values() for port in lease.ports)
+        """The host's ports that lead to pods, with the number of the pod that each leads to."""
+        return tuple((lease.number, port) for lease in self.leases.values() if not lease.closed for port in lease.ports)
+
+    @property
+    def closed_ports(self) -> tuple[tuple[int, HostPort], ...]:
+        """Those that pods have until their ends, and that lead nowhere any more."""
+        return tuple((lease.number, port) for lease in self.leases.values() if lease.closed for port in lease.ports)
 
     def with_lease(self, uid: str, ports: tuple[HostPort, ...]) -> Book:
         """With a lease for the pod; one that it has keeps its number.  Raises SandboxError where none is left."""
@@ -75,6 +81,10 @@ class Book:
         number = known.number if known else self._free()
         leases = {**self.leases, uid: Lease(number, ports)}
         return replace(self, leases=leases, last=self.last if known else number)
+
+    def with_closed_ports(self, uid: str) -> Book:
+        """With the pod's ports leading nowhere any more."""
+        return replace(self, leases={**self.leases, uid: replace(self.leases[uid], closed=True)})
 
     def _free(self) -> int:
         end = capacity(self.networks)
@@ -136,6 +146,13 @@ def link_name(root_name: str, number: int | str) -> str:
 def is_link_name(name: str) -> bool:
     """Whether a pod's link, of whatever root, has such a name."""
     return re.fullmatch(r"(sp[0-9a-f]{7}|seedpod)-[0-9]+", name) is not None
+
+
+def is_of_other(root_name: str, name: str) -> bool:
+    """Whether a link or a table of this name is another root's."""
+    if is_link_name(name):
+        return not name.startswith(link_name(root_name, ""))
+    return name != root_name and re.fullmatch(r"seedpod([0-9a-f]{8})?", name) is not None
 
 
 def pod_link(root_name: str, uid: str, lease: Lease, networks: Sequence[Network]) -> PodLink:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
@@ -103,6 +104,12 @@ class Networks:
         self._pods[uid] = (pod, box)
         return attached
 
+    async def close_ports(self, uid: str, when: asyncio.Event) -> None:
+        """From then on the pod's ports of the host lead nowhere, while its connections go on (SEMANTICS A36)."""
+        await when.wait()
+        with self._telling("ports of the host"):
+            await self._do(self._root.close_ports, uid)
+
     async def detach(self, uid: str) -> None:
         """Take back what the pod, whose sandbox is gone, had; with the last one the network goes.  Idempotent."""
         self._pods.pop(uid, None)
@@ -149,7 +156,7 @@ class Networks:
 
     def _listen(self) -> None:
         if self._watch is None:
-            self._watch = Watch(leases.is_link_name)
+            self._watch = Watch(leases.is_link_name, functools.partial(leases.is_of_other, self._root.name))
             for each in self._watch.sockets:
                 asyncio.get_running_loop().add_reader(each, self._hear)
 

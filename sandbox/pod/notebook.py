@@ -21,7 +21,15 @@ class Notebook:
     `noted` is set with every change, for the one who decides what follows; `saved` says whether the disk has it too.
     """
 
-    def __init__(self, record: PodRecord, state: PodState, store: Store, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        record: PodRecord,
+        state: PodState,
+        store: Store,
+        warn: Callable[[str], None],
+        stamped: Callable[[PodState], PodState],
+    ) -> None:
+        """`stamped` adds to a state what follows from it and has to stand there with it."""
         self.record = record
         self.state = state
         self.saved = True
@@ -31,19 +39,22 @@ class Notebook:
         self.noted = asyncio.Event()
         self._store = store
         self._warn = warn
+        self._stamped = stamped
         self.changed = asyncio.Event()  # set with the next change, and then replaced: take it before you look
         self._due = False  # what is noted is not on disk yet, and will be
 
     def write(self, state: PodState) -> None:
         """Note a step before it is taken.  Raises OSError: then it must not be taken."""
+        state = self._stamped(state)
         self._store.save(self.record.uid, state)
         self.saved, self._due = True, False
-        self.become(state)
+        self._become(state)
 
     def note(self, state: PodState) -> None:
         """Note what has happened.  A disk that takes nothing now is told of, and tried again with the next step."""
+        state = self._stamped(state)
         self._save(state)
-        self.become(state)
+        self._become(state)
 
     def note_soon(self, state: PodState) -> None:
         """As `note`, for what podmon tells a next engine, too: it goes to disk with what is noted next, or else once
@@ -91,6 +102,9 @@ class Notebook:
 
     def become(self, state: PodState) -> None:
         """Change in memory alone: nothing of the pod is on disk any more."""
+        self._become(self._stamped(state))
+
+    def _become(self, state: PodState) -> None:
         self.state = state
         self.noted.set()
         self.changed.set()

@@ -57,6 +57,7 @@ def status(
         message=failed.message if failed else "",
         events=state.events,
         unschedulable=_unschedulable(state),
+        conditions=state.conditions,
     )
 
 

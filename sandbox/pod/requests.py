@@ -127,6 +127,12 @@ def delete(
     return Request("delete", {"uid": uid, **how}, _nothing)
 
 
+def set_condition(uid: str, type: str, status: str, reason: str = "", message: str = "") -> Request[None]:
+    """Have a condition of a pod, which is not one of its own, say so."""
+    said = {"type": type, "status": status, "reason": reason, "message": message}
+    return Request("set_condition", {"uid": uid, **said}, _nothing)
+
+
 def target(namespace: str, name: str, container: str) -> Request[Any]:
     """What a program needs to join a running container: a sandbox.pod.joining.Target."""
     return Request("target", {"namespace": namespace, "name": name, "container": container}, _target)

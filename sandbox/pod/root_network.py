@@ -155,6 +155,16 @@ class RootNetwork:
             notes = (*notes, Note("the pod's link was broken, and was made whole"))
         return Attached(_ips(link), notes)
 
+    def close_ports(self, uid: str) -> None:
+        """Lead the pod's ports of the host nowhere any more; they stay the pod's.  Idempotent.
+
+        Connections that there are go on: what the kernel tracks of them is forgotten by `detach` alone.
+        """
+        lease = self.book.leases.get(uid)
+        if lease and lease.ports and not lease.closed:
+            self._note(self.book.with_closed_ports(uid))
+            self._lead_ports()
+
     def detach(self, uid: str) -> str | None:
         """Take back what the pod, whose sandbox is gone, had.  Idempotent.
 
@@ -293,10 +303,12 @@ class RootNetwork:
             root=str(self._root),
             networks=self._networks,
             ports=self.book.ports,
+            closed=self.book.closed_ports,
             opened=sorted(map(forwarding.of_parameter, self.book.opened)),
         )
-        leads = "1" if self.book.ports else "0"
+        leads = "1" if self.book.ports or self.book.closed_ports else "0"
         sysctl.write_where_known(f"net/ipv4/conf/{self.name}/route_localnet", leads)  # 127.0.0.1 leads to pods, too
+        self._applied = None  # if nft fails, the next look finds that there is something to do
         netfilter.nft(table + more)
         self._applied = _table_in(netfilter.listing("table", "inet", self.name), self.name)
 

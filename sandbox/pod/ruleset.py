@@ -17,6 +17,8 @@ from sandbox.pod.slices import NAME
 # Interfaces whose forwarding we turned on forward to no one but pods, of whatever root.
 BRIDGES = f"{NAME}*"
 
+PORTS, CLOSED = "ports", "closed"  # what the names of maps of ports begin with
+
 _FAMILY = {4: "ip", 6: "ip6"}
 _LOOPBACK = "127.0.0.0/8"
 
@@ -27,17 +29,20 @@ def table(
     root: str,
     networks: Sequence[Network],
     ports: Iterable[tuple[int, HostPort]] = (),
+    closed: Iterable[tuple[int, HostPort]] = (),
     opened: Iterable[tuple[int, str]] = (),
 ) -> str:
     """The table `name`, which is also the bridge's name.
 
-    `ports` come with the number of the pod that each leads to; `opened` are the interfaces that forward only because
-    of us, by version of IP.
+    `ports` come with the number of the pod that each leads to; those `closed` are its still, for other roots to see,
+    and no rule looks at them: who has a connection by one keeps it, as the kernel tracks that by itself.  `opened` are
+    the interfaces that forward only because of us, by version of IP.
     """
-    listed, forwarders = list(ports), list(opened)
+    listed, held, forwarders = list(ports), list(closed), list(opened)
     lines = [
         f'comment "pods of {_quotable(root)}"',
-        *(line for network in networks for line in _maps(network, listed)),
+        *(line for network in networks for line in _maps(PORTS, network, listed)),
+        *(line for network in networks if held for line in _maps(CLOSED, network, held)),
         *_chain("loopback", "filter", "prerouting", "raw", _loopback(name)),
         *_chain("to_ports", "", "", "", [rule for network in networks for rule in _to_ports(network.version)]),
         *_chain("prerouting", "nat", "prerouting", "dstnat", ["fib daddr type local goto to_ports"]),
@@ -72,7 +77,7 @@ def _loopback(name: str) -> list[str]:
     return [f'iifname "{name}" ip daddr {_LOOPBACK} counter drop']
 
 
-def _maps(network: Network, ports: Sequence[tuple[int, HostPort]]) -> list[str]:
+def _maps(name: str, network: Network, ports: Sequence[tuple[int, HostPort]]) -> list[str]:
     version, family = network.version, f"ipv{network.version}_addr"
     anywhere, somewhere = [], []
     for number, port in ports:
@@ -85,8 +90,8 @@ def _maps(network: Network, ports: Sequence[tuple[int, HostPort]]) -> list[str]:
         else:
             somewhere.append(f"{port.host_ip} . {key} : {to}")
     return [
-        _map(f"ports{version}", f"inet_proto . inet_service : {family} . inet_service", anywhere),
-        _map(f"ports{version}_at", f"{family} . inet_proto . inet_service : {family} . inet_service", somewhere),
+        _map(f"{name}{version}", f"inet_proto . inet_service : {family} . inet_service", anywhere),
+        _map(f"{name}{version}_at", f"{family} . inet_proto . inet_service : {family} . inet_service", somewhere),
     ]
 
 
@@ -101,8 +106,8 @@ def _to_ports(version: int) -> list[str]:
     stay = ["ip6 daddr ::1 return"] if version == 6 else []
     return [
         *stay,
-        f"dnat {family} to {family} daddr . meta l4proto . th dport map @ports{version}_at",
-        f"dnat {family} to meta l4proto . th dport map @ports{version}",
+        f"dnat {family} to {family} daddr . meta l4proto . th dport map @{PORTS}{version}_at",
+        f"dnat {family} to meta l4proto . th dport map @{PORTS}{version}",
     ]
 
 

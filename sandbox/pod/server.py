@@ -26,7 +26,7 @@ import os
 import socket
 import struct
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,12 @@ from sandbox.pod import codec, forks, watching
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
 from sandbox.pod.files import remove_file, write_file
+from sandbox.pod.notebook import now
 from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path, unlock
 from sandbox.pod.requests import MILESTONES, PodNews
 from sandbox.pod.tasks import any_of, in_thread
 from sandbox.pod.trees import remove_unmounted
+from sandbox.status import Condition
 
 IDLE = 30.0  # seconds without a pod after which an engine that nobody asked to stay ends
 LOCK_TRIES, LOCK_PAUSE = 100, 0.1  # for the lock of an engine that is just ending
@@ -52,7 +54,8 @@ class Server:
     def __init__(self, engine: Engine) -> None:
         self.stopping = asyncio.Event()
         self._engine = engine
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._until_end: set[asyncio.StreamWriter] = set()  # of clients that wait for the engine's end
         self._quiet = asyncio.Event()  # something has changed in how busy we are
         self._verbs: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "add": self._add,
@@ -65,6 +68,7 @@ class Server:
             "find_claim": self._find_claim,
             "pods": self._pods,
             "remove_claim": self._remove_claim,
+            "set_condition": self._set_condition,
             "target": self._target,
         }
 
@@ -74,7 +78,7 @@ class Server:
         """Serve one client; the callback of asyncio.start_unix_server."""
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        self._connections[task] = writer
         self._quiet.set()
         fd = forks.guard(writer.get_extra_info("socket").fileno())
         try:
@@ -83,7 +87,8 @@ class Server:
         except (ConnectionError, ValueError):  # gone, or it sent a line without end
             pass
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
+            self._until_end.discard(writer)
             self._quiet.set()
             forks.release(fd)
             writer.close()
@@ -124,6 +129,7 @@ class Server:
                     async for answer in answers:
                         await _send(writer, {"answer": codec.encode(answer)})
             elif request["verb"] == "stop":
+                self._until_end.add(writer)
                 await self._stop(request)
                 await _send(writer, {"answer": None})
                 self.stopping.set()
@@ -136,9 +142,12 @@ class Server:
             await _send(writer, codec.encode_error(SandboxError(f"not a request of ours: {error!r}")))
 
     async def close(self) -> None:
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        """Let go of the clients, but for those that wait for the engine's end."""
+        await _cancel(task for task, writer in self._connections.items() if writer not in self._until_end)
+
+    async def end(self) -> None:
+        """The engine has ended: tell whoever waits for that, by the end of the connection."""
+        await _cancel(self._connections)
 
     # ---- verbs ----
 
@@ -170,6 +179,13 @@ class Server:
         if grace is not None and type(grace) is not int:
             raise TypeError(f"grace is {grace!r}")
         self._engine.delete(request["uid"], grace=grace, **options)
+        await self._engine.keep([request["uid"]])
+
+    async def _set_condition(self, request: Mapping[str, Any]) -> None:
+        texts = {name: request.get(name, "") for name in ("type", "status", "reason", "message")}
+        if not all(isinstance(each, str) for each in texts.values()):
+            raise TypeError(f"a condition is made of texts, not of {texts}")
+        self._engine.set_condition(request["uid"], Condition(since=now(), **texts))
         await self._engine.keep([request["uid"]])
 
     def _find(self, request: Mapping[str, Any]) -> str:
@@ -233,6 +249,13 @@ class Server:
                 return
 
 
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    ending = list(tasks)
+    for each in ending:
+        each.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
+
+
 def _is_root(writer: asyncio.StreamWriter) -> bool:
     peer: socket.socket = writer.get_extra_info("socket")
     _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
@@ -287,7 +310,10 @@ async def serve(
             listener.close()
             await server.close()
             left = engine.count
-            await engine.close()
+            try:
+                await engine.close()
+            finally:
+                await server.end()
         return left
     finally:
         unlock(lock)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sandbox.status import Event, Terminated
+from sandbox.status import Condition, Event, Terminated
 
 MAX_EVENTS = 50  # kept of a pod; the oldest go first
 
@@ -208,6 +208,7 @@ class PodState:
     deletion: Deletion | None = None
     failure: Failure | None = None
     events: tuple[Event, ...] = ()
+    conditions: tuple[Condition, ...] = ()  # see sandbox.pod.conditions
 
     def container(self, name: str) -> ContainerState:
         return next(each for each in self.containers if each.name == name)

@@ -16,6 +16,7 @@ from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, Unsupported, WrongState
 from sandbox.model import Pod
 from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, termination, update, volumes
+from sandbox.pod.conditions import stamped, with_condition
 from sandbox.pod.files import make_directory
 from sandbox.pod.instances import Instances, Known, Surroundings
 from sandbox.pod.memory import Held
@@ -25,7 +26,7 @@ from sandbox.pod.sandbox import PodSandbox
 from sandbox.pod.sandbox_container import SandboxContainer
 from sandbox.pod.state import Deletion, Failure, PodRecord, PodState
 from sandbox.pod.tasks import Interrupted, Tasks, in_thread, unless
-from sandbox.status import Phase, PodStatus
+from sandbox.status import Condition, Phase, PodStatus
 
 PATIENCE = 5.0  # seconds in which the podmon of a pod that is to end has to answer
 RETRY_FIRST, RETRY_LAST = 0.5, 10.0  # seconds between two tries of something that failed
@@ -47,7 +48,7 @@ class Worker:
         self.removed = False
         self._around = around
         self._store = around.store
-        self._book = Notebook(record, state.forgotten(), around.store, around.warn)
+        self._book = Notebook(record, state.forgotten(), around.store, around.warn, self._stamped)
         self._box: PodSandbox | None = None
         self._memory = Held(volumes.in_memory(pod))
         self.unspoken: Unsupported | None = None  # why it can only be ended: its podmon is another seedpod's
@@ -65,6 +66,11 @@ class Worker:
     def status(self) -> PodStatus:
         status = report.status(self.pod, self.record, self.state, now(), self._limit)
         return replace(status, host_ip=self._around.networks.host_ip())
+
+    def _stamped(self, state: PodState) -> PodState:
+        """The state with when each of the pod's conditions came to be as it is."""
+        at = now()
+        return stamped(state, report.status(self.pod, self.record, state, at, self._limit), at)
 
     @property
     def _limit(self) -> float:
@@ -100,6 +106,10 @@ class Worker:
         self._tasks.start(self._book.keep())
         self._ending.set()
 
+    def set_condition(self, condition: Condition) -> None:
+        """Have somebody else's condition say so, for readiness gates.  Raises OSError: then it says what it said."""
+        self._book.write(with_condition(self.state, condition))
+
     async def keep(self) -> None:
         """Have the pod outlive a power cut, as it is by now."""
         await self._book.keep()
@@ -117,6 +127,8 @@ class Worker:
         """Carry the pod through its life, to its removal or until cancelled."""
         if termination.is_ending(self.state):
             self._ending.set()
+        if hostports.asked(self.pod):  # as soon as the pod is to end nobody new is led to it (SEMANTICS A36)
+            self._tasks.start(self._around.networks.close_ports(self.record.uid, self._ending))
         try:
             while not self.removed:
                 self._book.noted.clear()
@@ -150,9 +162,8 @@ class Worker:
                 await self._do(action)
         except (SandboxError, CgroupError, OSError) as error:
             hint = getattr(error, "hint", None)
-            self._book.tell(
-                _FAILED.get(type(action), "Failed"), f"{error}: {hint}" if hint else str(error), warning=True
-            )
+            told = f"{error}: {hint}" if hint else str(error)
+            self._book.tell(_FAILED.get(type(action), "Failed"), told, warning=True)
             self._around.warn(f"{self._book.called}: {error}")
             if self._ending.is_set() and not was_ending:
                 return  # that is news, and not what was noted just now
@@ -205,7 +216,7 @@ class Worker:
 
     async def _make_sandbox(self) -> None:
         uid = self.record.uid
-        await self._take_claims()
+        await unless(self._ending, self._store.claims.taken(uid, self.pod, self._tell_unscheduled))
         await unless(self._ending, volumes.give_claims_to_group(self.pod, self._store.claims))
         directory = self._store.sandbox_directory(uid)
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
@@ -241,18 +252,9 @@ class Worker:
     def _placement(self) -> resources.Placement:
         return resources.placement(self.pod, self._store.slices.means, self._around.config.pod_pids_limit)
 
-    async def _take_claims(self) -> None:
-        """Wait until the pod can have what its volumes claim; until then Kubernetes would not schedule it."""
-        claims, told = self._store.claims, None
-        while True:
-            changed = claims.changed
-            reason = claims.take(self.record.uid, self.pod)
-            if reason is None:
-                return
-            if reason != told:
-                self._book.tell(report.NOT_SCHEDULED, f"0/1 nodes are available: {reason}.", warning=True)
-            told = reason
-            await unless(self._ending, changed.wait())
+    def _tell_unscheduled(self, why: str) -> None:
+        """Until the pod has what its volumes claim Kubernetes would not schedule it."""
+        self._book.tell(report.NOT_SCHEDULED, f"0/1 nodes are available: {why}.", warning=True)
 
     def keep_claims(self) -> None:
         """Go on with those that an engine before this one gave it."""

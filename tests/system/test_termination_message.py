@@ -87,3 +87,29 @@ def test_it_is_read_where_podmon_was_killed_and_no_engine_was_there(seedpod: See
     end = ended(seedpod)[0]
     assert (end["exitCode"], end["reason"]) == (137, "ContainerStatusUnknown")
     assert end["message"] == "The container could not be located when its engine came back: about to die"
+
+
+def test_without_words_of_its_own_a_container_that_failed_has_the_end_of_its_log(seedpod: Seedpod) -> None:
+    """# A17, A24: the last 80 lines, or 2,048 bytes."""
+    policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    pod = seedpod.pod(
+        seedpod.shell("a-lines", "seq 100; exit 3", **policy),
+        seedpod.shell("b-wide", "yes 123456789 | head -n 79; printf %02000d 7; exit 3", **policy),
+        seedpod.shell("c-wrote", f"seq 100; {SAY.format('its own')}; exit 3", **policy),
+        seedpod.shell("d-good", "seq 100", **policy),
+        seedpod.shell("e-file", "seq 100; exit 3"),
+    )
+    detached(seedpod, pod, wait=False)
+    lines, wide, *others = [each.get("message") for each in ended(seedpod)]
+    assert lines == "".join(f"{number}\n" for number in range(21, 101))
+    assert wide == ("123456789\n" * 5)[-48:] + "7".zfill(2000)
+    assert others == ["its own", None, None]
+
+
+def test_a_message_file_of_another_name_is_there_and_none_of_the_usual_one(seedpod: Seedpod) -> None:
+    usual = "test -e /dev/termination-log && echo usual"
+    path = {"terminationMessagePath": "/var/last/words"}
+    app = seedpod.shell("app", f"{usual}; stat -c %a /var/last/words; echo -n found > /var/last/words; exit 3", **path)
+    detached(seedpod, seedpod.pod(app), wait=False)
+    assert ended(seedpod)[0]["message"] == "found"
+    assert seedpod.command("logs", "web").stdout == "666\n"

@@ -15,8 +15,7 @@ from kubernetes.client import ApiClient
 from sandbox.front.describe import describe
 from sandbox.front.table import table
 from sandbox.front.v1 import events_of, to_v1
-from sandbox.model import Container, HttpGetAction, Probe
-from sandbox.status import ContainerStatus, Event, Phase, PodStatus, Waiting
+from sandbox.status import Condition, ContainerStatus, Event, Phase, PodStatus, Waiting
 from tests.sandbox.front.engine import CommandLine
 from tests.sandbox.front.pods import BORN, NOW, ago, end, manifest, running, status, terminated, waiting
 from tests.sandbox.front.test_logs import Logs
@@ -165,6 +164,11 @@ def test_without_init_containers_there_is_no_word_of_them() -> None:
 ALL = ["ContainersReady", "Ready"]
 
 
+def gate(kind: str, said: str) -> Condition:
+    """The condition of a readiness gate."""
+    return Condition(kind, said, BORN)
+
+
 @pytest.mark.parametrize(
     ("state", "kinds", "said"),
     [
@@ -223,6 +227,12 @@ ALL = ["ContainersReady", "Ready"]
             ),
         ),
         (
+            status(running(), readiness_gates=("x/y", "z"), conditions=(gate("x/y", "True"), gate("z", "Unknown"))),
+            ["Ready"],
+            ("False", "ReadinessGatesNotReady", 'the status of pod readiness gate "z" is not "True", but Unknown'),
+        ),
+        (status(running(), readiness_gates=("x/y",), conditions=(gate("x/y", "True"),)), ALL, ("True", None, None)),
+        (
             status(running(ready=False), readiness_gates=("x/y",)),
             ["Ready"],
             ("False", "ContainersNotReady", "containers with unready status: [app]"),
@@ -231,24 +241,6 @@ ALL = ["ContainersReady", "Ready"]
 )
 def test_conditions_say_what_is_missing_as_kubelet_does(state: PodStatus, kinds: Sequence[str], said: object) -> None:
     assert [condition(state, kind) for kind in kinds] == [said] * len(kinds)
-
-
-def since(state: PodStatus, kind: str) -> str | None:
-    (found,) = [each for each in v1(state)["status"]["conditions"] if each["type"] == kind]
-    return found["lastTransitionTime"]
-
-
-def test_a_condition_has_the_time_since_when_it_holds_or_none() -> None:
-    late = done("b", state=end(0, "Completed", finished=ago(seconds=30)))
-    assert since(initialized(done("a", state=end(0, finished=ago(minutes=1))), late), "Initialized") == (
-        "2026-03-04T05:05:37Z"
-    )
-    assert since(status(running()), "Initialized") == "2026-03-04T05:01:07Z"
-    assert since(initializing(working()), "Initialized") is None
-    sidecar = initialized(running("s"), sidecars=["s"])
-    assert since(sidecar, "Ready") == "2026-03-04T05:01:07Z"
-    probed = Container("app", "i", readiness_probe=Probe(HttpGetAction(80)))
-    assert since(replace(sidecar, pod=replace(sidecar.pod, containers=(probed,))), "Ready") is None
 
 
 PROBED = manifest(

@@ -24,7 +24,7 @@ from sandbox.model import (
     Volume,
     VolumeMount,
 )
-from sandbox.status import ContainerStatus, Phase, PodStatus, Terminated, Waiting
+from sandbox.status import Condition, ContainerStatus, Phase, PodStatus, Terminated, Waiting
 from tests.sandbox.front.pods import BORN, ID, NOW, ago, end, manifest, running, status, terminated, waiting
 
 STATES = {
@@ -304,10 +304,23 @@ def test_the_sandbox_has_a_condition_of_its_own() -> None:
     assert condition(STATES["running"], "PodReadyToStartContainers")["status"] == "True"
 
 
-def test_a_pod_is_ready_since_its_last_container_started() -> None:
-    late = replace(running("b"), state=replace(running().state, started_at=ago(minutes=1)))
-    assert condition(status(running("a"), late), "Ready")["lastTransitionTime"] == "2026-03-04T05:05:07Z"
-    assert condition(STATES["killed"], "Ready")["lastTransitionTime"] is None
+def test_a_condition_has_the_time_at_which_it_came_to_be_so() -> None:
+    noted = (Condition("Ready", "True", ago(minutes=1)), Condition("PodScheduled", "True", BORN))
+    pod = status(running(), conditions=noted)
+    assert condition(pod, "Ready")["lastTransitionTime"] == "2026-03-04T05:05:07Z"
+    assert condition(pod, "PodScheduled")["lastTransitionTime"] == "2026-03-04T05:01:07Z"
+    assert condition(pod, "Initialized")["lastTransitionTime"] is None, (
+        "an engine that did not note it yet made the pod"
+    )
+
+
+def test_conditions_that_others_set_come_first_as_they_were_said() -> None:
+    said = Condition("example.com/gate", "Unknown", ago(minutes=1), "Waiting", "for the moon")
+    shown = deserialized(status(running(), conditions=(said,))).status.conditions
+    assert [each.type for each in shown][:2] == ["example.com/gate", "PodReadyToStartContainers"]
+    first = shown[0]
+    assert (first.status, first.reason, first.message) == ("Unknown", "Waiting", "for the moon")
+    assert first.last_transition_time == ago(minutes=1)
 
 
 def test_the_message_of_waiting_is_left_out_where_there_is_none() -> None:

@@ -75,8 +75,11 @@ def test_the_ports_of_another_root_are_read_from_its_table() -> None:
     }
     listing = [{"map": {"table": "seedpodx", "name": name, "elem": held}} for name, held in elements.items()]
     listing.append({"map": {"table": "seedpodx", "name": "ports6"}})
+    closed = [[{"concat": ["tcp", 81]}, {"concat": ["fd00::2", 80]}]]
+    listing.append({"map": {"table": "seedpodx", "name": "closed6", "elem": closed}})
     listing.append({"map": {"table": "other", "name": "ports4", "elem": elements["ports4"]}})
     assert list(hostports.held_in(listing, "seedpodx")) == [
         HostPort("TCP", 8080, 80, "0.0.0.0"),
         HostPort("UDP", 53, 5353, "fd77::2"),
+        HostPort("TCP", 81, 80, "::"),
     ]

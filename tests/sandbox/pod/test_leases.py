@@ -26,6 +26,13 @@ def test_a_pod_keeps_its_number_and_its_ports_follow() -> None:
     assert book.ports == ((3, PORT),)
 
 
+def test_ports_that_are_closed_are_the_pods_still_and_lead_nowhere() -> None:
+    book = Book(BOTH).with_lease("a", (PORT,)).with_lease("b", (replace(PORT, host_port=81),)).with_closed_ports("a")
+    assert (book.ports, book.closed_ports) == (((3, replace(PORT, host_port=81)),), ((2, PORT),))
+    assert codec.decode(Book, codec.encode(book)) == book
+    assert book.with_lease("a", (PORT,)).ports == ((2, PORT), (3, replace(PORT, host_port=81))), "in a new sandbox"
+
+
 def test_a_number_comes_back_only_after_all_others_and_when_its_link_is_gone() -> None:
     book = Book(("10.0.0.0/29",))  # 2 to 6
     given_out = []
@@ -105,6 +112,17 @@ def test_names_of_links_have_at_most_15_bytes(root: Path) -> None:
     assert leases.link_name(name, 5).startswith(leases.link_name(name, ""))
     assert leases.is_link_name(leases.link_name(name, 5))
     assert not leases.is_link_name(name)
+
+
+@pytest.mark.parametrize("root", ["/var/lib/seedpod", "/tmp/a"])
+def test_what_another_root_has_in_the_kernel_is_known_by_its_name(root: str) -> None:
+    own, others = root_name(Path(root)), [root_name(Path(each)) for each in ("/var/lib/seedpod", "/tmp/a", "/tmp/b")]
+    others.remove(own)
+    for name in others:
+        assert leases.is_of_other(own, name)
+        assert leases.is_of_other(own, leases.link_name(name, 7))
+    for name in (own, leases.link_name(own, 7), "eth0", "docker0", "filter", "seedpodium", "spam-1", ""):
+        assert not leases.is_of_other(own, name)
 
 
 # ---- prefixes ----

@@ -34,6 +34,16 @@ def test_a_port_leads_to_the_pod_in_the_families_that_its_host_ip_has() -> None:
     assert "elements = { 192.0.2.2 . tcp . 8080 : 10.200.4.3 . 81 }" in at
 
 
+def test_a_port_that_is_closed_stands_where_no_rule_looks() -> None:
+    said = lines(closed=PORTS)
+    (four,) = (line for line in said if line.startswith("map closed4 "))
+    assert "elements = { tcp . 8080 : 10.200.4.2 . 80, udp . 53 : 10.200.4.2 . 53 }" in four
+    assert [line for line in said if line.startswith("map ports4")] == [
+        line for line in lines() if line.startswith("map ports4")
+    ]
+    assert not any("@closed" in line for line in said)
+
+
 def test_an_interface_that_forwards_because_of_us_forwards_to_pods_alone() -> None:
     assert lines(opened=[(4, "eth0")])[-3] == (
         'meta nfproto ipv4 iifname "eth0" oifname != "seedpod*" counter drop comment "forwards for pods alone"'
@@ -49,6 +59,7 @@ def test_nft_takes_it_twice_and_its_removal_twice(networks: tuple[object, ...]) 
         root='/a "strange\\\n root/ü',
         networks=networks,  # type: ignore[arg-type]
         ports=PORTS,
+        closed=PORTS,
         opened=[(4, "eth0"), (6, "eth0")],
     )
     script = text + text + ruleset.removal("seedpodx") * 2

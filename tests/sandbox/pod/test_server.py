@@ -25,7 +25,7 @@ from sandbox.pod.engine import Wanted
 from sandbox.pod.paths import lock_root, make_root
 from sandbox.pod.server import Server, serve
 from sandbox.pod.state import PodState
-from sandbox.status import PodStatus
+from sandbox.status import Condition, PodStatus
 from tests.sandbox.pod.values import NOON, UID, a_pod, a_record, a_state, ended, running
 
 
@@ -96,6 +96,9 @@ class FakeEngine:
 
     def delete(self, uid: str, **options: Any) -> None:
         self._note("delete", uid, options)
+
+    def set_condition(self, uid: str, condition: Condition) -> None:
+        self._note("set_condition", uid, condition.type, condition.status, condition.reason, condition.message)
 
     def find(self, namespace: str, name: str) -> FakeWorker:
         self._note("find", namespace, name)
@@ -224,6 +227,11 @@ APPLIED = {
         ({"verb": "find", "namespace": "a", "name": "b"}, UID, ("find", "a", "b")),
         ({"verb": "pods"}, [], ("pods",)),
         (
+            {"verb": "set_condition", "uid": UID, "type": "x/y", "status": "True", "message": "it is"},
+            None,
+            ("set_condition", UID, "x/y", "True", "", "it is"),
+        ),
+        (
             {"verb": "delete", "uid": UID},
             None,
             ("delete", UID, {"grace": None, "force": False, "hold": False, "at_once": False}),
@@ -241,7 +249,7 @@ def test_each_verb_is_the_engines(tmp_path: Path, request_: object, answer: obje
 
     engine = play(tmp_path, scene)
     assert engine.calls == [call]
-    is_change = call[0] in ("create", "delete") or (call[0] == "apply" and call[-1] is False)
+    is_change = call[0] in ("create", "delete", "set_condition") or (call[0] == "apply" and call[-1] is False)
     changes = [f"{call[0]} {UID}"] if is_change else []
     assert engine.kept == changes, "what is answered with success outlives a power cut"
 
@@ -285,6 +293,8 @@ HOSTILE: list[bytes] = [
     b'{"verb":"apply"}\n',
     b'{"verb":"apply","pods":[{"uid":"x"}]}\n',
     b'{"verb":"delete"}\n',
+    b'{"verb":"set_condition","type":"x","status":"True"}\n',
+    b'{"verb":"set_condition","uid":"x","type":"x","status":true}\n',
     b'{"verb":"delete","uid":"x","grace":"5"}\n',
     b'{"verb":"delete","uid":"x","grace":1.5}\n',
     b'{"verb":"delete","uid":"x","grace":true}\n',
@@ -482,11 +492,11 @@ def test_stop_now_leaves_them_to_the_next_engine(tmp_path: Path) -> None:
 SHORT, LONG = 0.02, 60.0
 
 
-async def is_over(idle: asyncio.Task[None]) -> bool:
+async def is_over(task: asyncio.Task[Any]) -> bool:
     """Whether it is, after more turns of the loop than any wake-up takes."""
     for _ in range(20):
         await asyncio.sleep(0)
-    return idle.done()
+    return task.done()
 
 
 def test_an_engine_without_pods_and_clients_is_idle_after_a_while(tmp_path: Path) -> None:
@@ -583,6 +593,31 @@ def test_a_root_that_is_served_has_a_socket_and_a_number_and_afterwards_neither(
     lock = lock_root(tmp_path)
     assert lock is not None
     os.close(lock)
+
+
+def test_who_has_asked_it_to_stop_hears_of_its_end_when_it_has_let_go_of_its_pods_and_others_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+
+    async def scene(state: Served, known: Server) -> None:
+        asks, looks = [Client(*await asyncio.open_unix_connection(tmp_path / "seedpod.sock")) for _ in range(2)]
+        await looks.hear()
+        await asks.hear()
+        assert await asks.ask({"verb": "stop", "now": True}) == {"answer": None}
+        waiting = asyncio.create_task(asks.hear())
+
+        async def close() -> None:
+            assert await looks.hear() is None
+            closed.append(not await is_over(waiting))
+
+        monkeypatch.setattr(state.engine, "close", close)
+        assert await waiting is None
+        assert closed == [True]
+        for each in (asks, looks):
+            await each.close()
+
+    served(tmp_path, monkeypatch, scene)
 
 
 def test_what_a_killed_engine_left_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,7 @@ class FakeNetworks:
     def __init__(self) -> None:
         self.attached: list[str] = []
         self.detached: list[str] = []
+        self.closed: list[str] = []  # pods whose ports were
         self.failures: list[SandboxError] = []
         self.answer = Attached(("10.0.0.2", "fd00::2"), (Note("changed"),))
         self.meanwhile: Callable[[], object] = lambda: None
@@ -188,6 +189,10 @@ class FakeNetworks:
         return self.answer
 
     repair = attach
+
+    async def close_ports(self, uid: str, when: asyncio.Event) -> None:
+        await when.wait()
+        self.closed.append(uid)
 
     async def detach(self, uid: str) -> None:
         self.detached.append(uid)
