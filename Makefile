@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 120
 SANITIZED := $(addprefix tests/sandbox/,linux/test_ops_fail.py $(addprefix pod/test_,podmon.py podmon_peers.py attach.py \
 	joining.py sandbox.py sharing.py))
 
-.PHONY: help setup demo test faults soak bench lint clean check-c analyze sanitize valgrind fuzz
+.PHONY: help setup demo test crashes faults soak bench docs lint clean check-c analyze sanitize valgrind fuzz
 
 help:  ## show every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -33,14 +33,20 @@ demo: setup  ## run a pod with a file puller, a web server and a reader; leaves 
 test: setup  ## run the whole test suite (as root; says what it could not run, and why)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-soak: setup  ## long forms of tests of size: 10 GiB of logs, 20,000 execs
-	@SEEDPOD_LONG=1 $(BIN)/python -m pytest -s tests/system/test_size.py
+soak: setup  ## long forms of tests: 10 GiB of logs, 20,000 execs, 2,000 pods whose engine and podmons are killed
+	@SEEDPOD_LONG=1 $(BIN)/python -m pytest -s tests/system/test_size.py tests/system/test_cycles.py
+
+crashes: setup  ## kill an engine before each thing that it does in three lives of pods, each time that it does it (15 minutes)
+	@SEEDPOD_LONG=1 $(BIN)/python -m pytest tests/system/test_crash_points.py $(PYTEST_ARGS)
 
 faults: setup  ## make every system call of podmon, its children and a spawn fail, each time that it is made (10 minutes)
 	@SEEDPOD_LONG=1 $(BIN)/python -m pytest tests/sandbox/pod/test_*_faults.py $(PYTEST_ARGS)
 
 bench: setup  ## measure pods beside other runtimes, and write docs/benchmarks.md (as root)
 	@scripts/bench.sh $(BENCH_ARGS)
+
+docs: setup  ## write the list of fields in docs/manifest.md anew, after a change in sandbox/manifest/
+	@$(BIN)/python -m scripts.manifest_page
 
 lint: setup  ## format, lint and type checks
 	@$(BIN)/ruff format --check .

@@ -82,4 +82,12 @@ MODULES = (
             (Target("podman healthcheck run : an exec probe, CPU", "", ""), ("podman_to_seedpod",)),
         ),
     ),
+    Module(
+        "manifest",
+        (
+            (Target("import of sandbox.model, ms", "", "", at_most=60), ("import_ms", "sandbox.model")),
+            (Target("import of sandbox.manifest, ms", "", ""), ("import_ms", "sandbox.manifest")),
+            (Target("check of a manifest of five containers, ms", "", "", at_most=5), ("check_ms",)),
+        ),
+    ),
 )

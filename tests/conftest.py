@@ -72,7 +72,7 @@ def root(tmp_path: Path, images: Path) -> Iterator[Path]:
     assert left == [], "directories of pods are left"
 
 
-def _snapshot(slice_prefix: str) -> dict[str, object]:
+def _snapshot(slice_prefix: str, root: Path) -> dict[str, object]:
     """What a pod could leave on a machine, by kind.  Other programs' doings beside the test are not in it."""
     mount_point = cgroups.detect().mount_point
     assert mount_point is not None
@@ -82,7 +82,7 @@ def _snapshot(slice_prefix: str) -> dict[str, object]:
         "fds": _fds(),
         "links": [name for name in network.link_names() if _is_of(name, slice_prefix)],
         "nft": [line for line in _nft("list ruleset") if slice_prefix.removesuffix(".slice") in line],
-        "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
+        "mounts": [line for line in _mounts() if line.split()[4] != str(root)],  # a disk of the test's own
         "podmons": _podmons_of(slice_prefix),
     }
 
@@ -95,6 +95,10 @@ def _is_of(link: str, slice_prefix: str) -> bool:
 
 def _nft(words: str) -> list[str]:
     return subprocess.run(["nft", *words.split()], check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def _mounts() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text().splitlines()
 
 
 def _children() -> list[str]:
@@ -142,9 +146,9 @@ def no_leaks(root: Path) -> Iterator[None]:
     Addresses and routes go with their link; no pod has a lease.
     """
     prefix = Slices(root).name.removesuffix(".slice")  # of pods and of sandboxes without an engine
-    before = _snapshot(prefix)
+    before = _snapshot(prefix, root)
     yield
-    assert _snapshot(prefix) == before
+    assert _snapshot(prefix, root) == before
     book = read_book(root)
     assert (book.leases, book.leaving, book.up, book.opened, book.accepted) == ({}, (), False, {}, ())
 

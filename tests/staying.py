@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import signal
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from sandbox.linux import sysctl
 from sandbox.pod.client import Client, Watch
+from sandbox.pod.root_network import read_book
 from sandbox.pod.slices import Slices
 from sandbox.status import PodStatus, Running
+from tests.power import Disk
 from tests.runner import TIMEOUT, Manifest, Seedpod
 
 
@@ -70,3 +76,43 @@ def all_running(status: PodStatus) -> bool:
 
 def podmon_of(seedpod: Seedpod, uid: str) -> int:
     return int((Slices(seedpod.root).path(uid) / "podmon.scope" / "cgroup.procs").read_text())
+
+
+def reboot(seedpod: Seedpod, *names: str, disk: Disk | None = None) -> None:
+    """The end of a boot: with the power of the `disk`, if one is given that the root stands on.
+
+    What each pod's namespaces hold goes with its processes.
+    """
+    slices, changed = Slices(seedpod.root), read_book(seedpod.root).opened
+    uids = [str(pod_json(seedpod, name)["metadata"]["uid"]) for name in names]
+    ending = [*users_of(seedpod.root), *(os.pidfd_open(podmon_of(seedpod, uid)) for uid in uids)]
+    if disk is not None:
+        disk.cut_the_power()
+    for each in ending:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(each, signal.SIGKILL)
+    for each in ending:
+        wait_and_close(each)
+    for uid in uids:
+        slices.remove(uid)
+    slices.remove_parents()
+    name = slices.name.removesuffix(".slice")
+    subprocess.run(["ip", "link", "delete", name], check=True, timeout=TIMEOUT)
+    subprocess.run(["nft", "delete", "table", "inet", name], check=True, timeout=TIMEOUT)
+    for parameter, value in changed.items():
+        sysctl.write_where_known(parameter, value)
+    if disk is not None:
+        disk.unmount()
+        disk.mount()
+    (seedpod.root / "boot").write_text("00000000-0000-4000-8000-000000000000\n")
+
+
+def users_of(root: Path) -> list[int]:
+    """The pidfds of processes that have something below the root open: its engine, and what is beside that."""
+    found = {}
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+        pid = int(fd.parts[2])
+        with contextlib.suppress(OSError):  # it has gone meanwhile
+            if pid not in found and pid != os.getpid() and fd.readlink().is_relative_to(root):
+                found[pid] = os.pidfd_open(pid)
+    return list(found.values())

@@ -24,6 +24,7 @@ LAYERS = (
         "sandbox.capabilities",
         "sandbox.quantity",
         "sandbox.signals",
+        "sandbox.effects",
         "sandbox.status",
         "sandbox.errors",
     ),
@@ -82,6 +83,63 @@ DOORS = {
 def test_each_dangerous_thing_has_one_door(door: str) -> None:
     users = {module_of(path) for path in SOURCES if any((name + ".").startswith(door + ".") for name in imports(path))}
     assert users == DOORS[door]
+
+
+# What changes what is there, by the name of the function or method.
+CHANGES = {
+    "chmod",
+    "chown",
+    "link_to",
+    "mkdir",
+    "mknod",
+    "rename",
+    "rmdir",
+    "symlink_to",
+    "touch",
+    "unlink",
+    "write_text",
+}
+
+# Where that is no effect that an engine could be killed before, and why.
+NO_EFFECT = {
+    "sandbox.linux.devices.filesystem": "in a mount that only an fd refers to",
+    "sandbox.pod.claim_files.ClaimFiles.make": "the mode of what no claim is yet",
+    "sandbox.pod.claim_files.ClaimFiles.take_away": "an empty directory, which harms nobody and is made use of again",
+    "sandbox.pod.files.write_file": "of what could not be written: undone",
+    "sandbox.pod.host_paths._make_directories": "made by `create`, which is one",
+    "sandbox.pod.ownership._give": "for `give_to_group`, which is one",
+    "sandbox.pod.paths.make_root": "the root itself, by whoever comes first",
+    "sandbox.pod.preparation.prepare": "the mode of what no container is yet",
+    "sandbox.pod.sandbox.PodSandbox._setup": "in a mount that only an fd refers to",
+    "sandbox.pod.server.serve": "an engine that ends",
+    "sandbox.pod.store.Store.extend": "of what could not be added: undone",
+    "sandbox.pod.volumes._make_empty_dir": "the mode of what no volume is yet",
+}
+
+
+def test_what_an_engine_does_to_the_disk_is_registered() -> None:
+    """So that an engine is killed before it by tests/system/test_crash_points.py."""
+    found = set()
+    for path in SOURCES:
+        if module_of(path).startswith(("sandbox.pod.", "sandbox.linux.")):
+            found |= set(_unregistered(module_of(path), ast.parse(path.read_text())))
+    assert found == set(NO_EFFECT)
+
+
+def _unregistered(within: str, node: ast.AST) -> Iterator[str]:
+    """The functions that change what is there, and are not registered with sandbox.effects."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.ClassDef):
+            yield from _unregistered(f"{within}.{each.name}", each)
+        elif isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+            is_registered = any(ast.unparse(mark).startswith("effect(") for mark in each.decorator_list)
+            calls = (call.func for call in ast.walk(each) if isinstance(call, ast.Call))
+            if not is_registered and any(_changes(call) for call in calls):
+                yield f"{within}.{each.name}"
+
+
+def _changes(call: ast.expr) -> bool:
+    return isinstance(call, ast.Attribute) and call.attr in CHANGES and ast.unparse(call.value) != "files"
 
 
 def test_only_the_front_prints_and_exits() -> None:

@@ -25,10 +25,10 @@ from pathlib import Path
 from cgroups import Cgroup, CgroupError
 from sandbox.errors import KernelError, NotFound, SandboxError, WrongState
 from sandbox.pod import codec, config, forks, wire
+from sandbox.pod.files import write_file
 from sandbox.pod.ground import PRIVATE, Sharing
 from sandbox.pod.paths import unlock
 from sandbox.pod.slices import Slices
-from sandbox.pod.store import write_file
 from sandbox.pod.trees import remove_tree
 
 _log = logging.getLogger("sandbox")

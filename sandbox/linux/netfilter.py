@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sandbox.effects import effect
 from sandbox.errors import SandboxError, Unsupported, shown
 
 Listing = list[dict[str, dict[str, Any]]]
@@ -34,6 +35,7 @@ def require_nft() -> str:
     return program
 
 
+@effect("change the nftables ruleset")
 def nft(script: str) -> None:
     """Carry out a script, all of it or nothing.  Raises SandboxError with what nft said."""
     _run([require_nft(), "-f", "-"], stdin=script)

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
+from sandbox.effects import effect
 from sandbox.errors import KernelError
 from sandbox.linux.network_rtnl import (
     FAMILY,
@@ -54,6 +55,7 @@ def _udp_target(original: bytes) -> bytes | None:
     return protocol.get(_PROTO_DST_PORT) if protocol.get(_PROTO_NUM) == bytes([socket.IPPROTO_UDP]) else None
 
 
+@effect("forget connections")
 def _forget(family: int, mark: bytes, unwanted: Callable[[bytes, bytes], bool]) -> None:
     """Forget the entries whose tuples, there and back, are `unwanted`; `mark` is in the bytes of every such."""
     head = _HEAD.pack(family, 0, 0)

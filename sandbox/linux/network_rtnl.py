@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_network
 from typing import Any
 
+from sandbox.effects import effect
 from sandbox.errors import KernelError
 
 Address = IPv4Address | IPv6Address
@@ -108,6 +109,7 @@ class Rtnl:
     def close(self) -> None:
         self._socket.close()
 
+    @effect("change links")
     def change(self, *changes: Change) -> None:
         """Make the changes, in one message.  Raises KernelError for the first that failed; the others were tried."""
         self._socket.send(b"".join(change.encoded(number) for number, change in enumerate(changes)))

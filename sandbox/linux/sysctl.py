@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sandbox.effects import effect
 from sandbox.errors import KernelError
 
 _SYS = Path("/proc/sys")
@@ -21,6 +22,7 @@ def read(name: str) -> str | None:
         return None
 
 
+@effect("set a kernel parameter")
 def write(name: str, value: str) -> None:
     """Set a parameter.  Raises KernelError."""
     try:

@@ -2,9 +2,9 @@
 
 A manifest is read as Kubernetes reads it, strictly, and accepted whole or refused whole.  The way through: `tree` and
 `scalars` read YAML, `cursor` walks it by the table of each kind: `pod` (with `handlers` of probes and hooks, `ports`,
-`resources`, `restarts`, `security`, `volumes` and what is `moot`) and `claim`, both with `metadata`.  Tables are made
-of the kinds of field in `fields` and the `rules` for strings; `wording` has what findings say.  Nothing here touches a
-file.
+`resources`, `restarts`, `security`, `volumes`, `annotations`, and what is `moot`, `scheduling` above all) and `claim`,
+both with `metadata`.  Tables are `records` made of the kinds of field in `fields` and the `rules` for strings; what
+else Kubernetes has, the `registry` knows; `wording` has what findings say.  Nothing here touches a file.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from sandbox.claim import PersistentVolumeClaim
 from sandbox.errors import Finding, ManifestError
-from sandbox.manifest import tree, wording
+from sandbox.manifest import registry, tree, wording
 from sandbox.manifest.claim import CLAIM
 from sandbox.manifest.cursor import Cursor, Report
-from sandbox.manifest.fields import Record, Refused
+from sandbox.manifest.fields import Refused
 from sandbox.manifest.pod import OPEN_POD, POD
+from sandbox.manifest.records import Record, refuse_unknown_below
 from sandbox.manifest.tree import MAX_BYTES, Node, Place, Unreadable
 from sandbox.model import Pod
 
@@ -144,11 +145,15 @@ def _unfolded(nodes: Iterable[Node], report: Report) -> Iterator[Node]:
 def _table(document: Cursor, kinds: Kinds) -> tuple[str, Record[Any]]:
     """The document's kind, and the table for it; one that names none is held against the first, which says so.
 
-    Of a kind that is none of them nothing else is looked at: its fields mean other things.
+    Of a kind that is none of them, nor of Kubernetes' that a pod refers to, nothing else is looked at: its fields mean
+    other things.
     """
     name, kind = document.text("kind"), document.field("kind")
     if kind and name and name not in kinds:
-        kind.refuse(wording.unsupported(name, kinds))
+        known = name in registry.KINDS
+        kind.refuse(wording.unsupported(name, kinds, known=known))
+        if known:
+            refuse_unknown_below(document, name)
         raise Refused
     name = name or next(iter(kinds))
     return name, kinds[name]

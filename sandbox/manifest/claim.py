@@ -8,8 +8,9 @@ from typing import Any
 from sandbox.claim import AccessMode, PersistentVolumeClaim
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Amount, Choice, Field, ListOf, Record, Text
+from sandbox.manifest.fields import Amount, Choice, ListOf, Text, Tree
 from sandbox.manifest.metadata import METADATA
+from sandbox.manifest.records import Field, Record
 from sandbox.quantity import Quantity
 
 _ONE_POD = AccessMode.READ_WRITE_ONCE_POD
@@ -26,16 +27,19 @@ def _more_than_nothing(amount: Quantity) -> Iterator[str]:
         yield "must be greater than zero"
 
 
-REQUESTS: Record[dict[str, Any]] = Record(dict, Field("storage", Amount(_more_than_nothing), required=True))
+REQUESTS: Record[dict[str, Any]] = Record(
+    "VolumeResourceList", dict, Field("storage", Amount(_more_than_nothing), required=True)
+)
 
 RESOURCES: Record[dict[str, Any]] = Record(
+    "VolumeResourceRequirements",
     dict,
     Field("requests", REQUESTS, required=True),
-    known="limits",
     idle={"limits": ({},)},
 )
 
 SPEC: Record[dict[str, Any]] = Record(
+    "PersistentVolumeClaimSpec",
     dict,
     Field(
         "accessModes",
@@ -45,22 +49,21 @@ SPEC: Record[dict[str, Any]] = Record(
     Field("resources", RESOURCES, required=True),
     Field("storageClassName", Text(rules.dns_subdomain)),
     Field("volumeName", Text(rules.dns_subdomain)),
-    Field("volumeMode", Choice("Filesystem", known=("Block",))),
-    known="dataSource dataSourceRef selector volumeAttributesClassName",
+    settled=(Field("volumeMode", Choice("Filesystem", known=("Block",))),),
 )
 
 
 def _claim(api_version: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> PersistentVolumeClaim:
     storage: Mapping[str, Quantity] = spec.pop("resources")["requests"]
-    spec.pop("volume_mode", None)  # there is one
     return PersistentVolumeClaim(**metadata, **spec, storage=storage["storage"])
 
 
 CLAIM = Record(
+    "PersistentVolumeClaim",
     _claim,
     Field("apiVersion", Choice("v1"), required=True),
     Field("kind", Choice("PersistentVolumeClaim"), required=True),
     Field("metadata", METADATA, required=True),
     Field("spec", SPEC, required=True),
-    ignored="status",
+    ignored=(Field("status", Tree()),),
 )

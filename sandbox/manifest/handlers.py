@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from sandbox import model
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import PORT, Choice, Field, ListOf, Never, Record, Text, Type, Whole
+from sandbox.manifest.fields import PORT, Choice, ListOf, Never, Text, Type, Whole
+from sandbox.manifest.records import Field, Record
 from sandbox.signals import STOP_SIGNALS
 
 DEFAULT_GRACE = model.Pod.termination_grace_period_seconds
@@ -37,15 +38,17 @@ class _PortOrName(Type[int | str]):
 
 # ---- handlers ----
 
-EXEC = Record(model.ExecAction, Field("command", ListOf(Text()), required=True))
+EXEC = Record("ExecAction", model.ExecAction, Field("command", ListOf(Text()), required=True))
 
 HTTP_HEADER = Record(
+    "HTTPHeader",
     model.HttpHeader,
     Field("name", Text(rules.http_header_name), absent=""),
     Field("value", Text()),
 )
 
 HTTP_GET = Record(
+    "HTTPGetAction",
     model.HttpGetAction,
     Field("path", Text()),
     Field("port", _PortOrName(), absent=0),
@@ -55,12 +58,14 @@ HTTP_GET = Record(
 )
 
 TCP_SOCKET = Record(
+    "TCPSocketAction",
     model.TcpSocketAction,
     Field("port", _PortOrName(), absent=0),
     Field("host", Text()),
 )
 
 GRPC = Record(
+    "GRPCAction",
     model.GrpcAction,
     Field("port", PORT, absent=0),
     Field("service", Text()),
@@ -72,7 +77,7 @@ def _sleep(seconds: int = 0) -> model.SleepAction:
 
 
 # Its bounds are the pod's: `sleeps_end_in_time`.
-SLEEP = Record(_sleep, Field("seconds", Whole()))
+SLEEP = Record("SleepAction", _sleep, Field("seconds", Whole()))
 
 _COMMON = (Field("exec", EXEC), Field("httpGet", HTTP_GET), Field("tcpSocket", TCP_SOCKET))
 _OF_PROBES = (*_COMMON, Field("grpc", GRPC))
@@ -137,6 +142,7 @@ def _probe(
 _COUNT = Whole(minimum=0, bits=32, zero=0)
 
 READINESS_PROBE = Record(
+    "Probe",
     _probe,
     *_OF_PROBES,
     Field("initialDelaySeconds", _COUNT),
@@ -165,9 +171,10 @@ def _hook(
     return action
 
 
-HOOK: Record[model.HookAction] = Record(_hook, *_OF_HOOKS, rules=(_exactly_one(_OF_HOOKS),))
+HOOK: Record[model.HookAction] = Record("LifecycleHandler", _hook, *_OF_HOOKS, rules=(_exactly_one(_OF_HOOKS),))
 
 LIFECYCLE = Record(
+    "Lifecycle",
     model.Lifecycle,
     Field("postStart", HOOK),
     Field("preStop", HOOK),

@@ -7,48 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sandbox.manifest import rules
-from sandbox.manifest.fields import Choice, Field, Flag, ListOf, Record, Text, TextMap, Tree, Whole
-
-_TOLERATION: Record[dict[str, object]] = Record(
-    dict,
-    Field("key", Text(rules.qualified_name)),
-    Field("operator", Choice("Equal", "Exists", "Lt", "Gt")),
-    Field("value", Text()),
-    Field("effect", Choice("NoSchedule", "PreferNoSchedule", "NoExecute")),
-    Field("tolerationSeconds", Whole()),
-)
-
-_TOPOLOGY_SPREAD_CONSTRAINT: Record[dict[str, object]] = Record(
-    dict,
-    Field("maxSkew", Whole(minimum=1), required=True),
-    Field("topologyKey", Text(rules.qualified_name), required=True),
-    Field("whenUnsatisfiable", Choice("DoNotSchedule", "ScheduleAnyway"), required=True),
-    Field("labelSelector", Tree()),
-    Field("matchLabelKeys", ListOf(Text(rules.qualified_name))),
-    Field("minDomains", Whole(minimum=1)),
-    Field("nodeAffinityPolicy", Choice("Ignore", "Honor")),
-    Field("nodeTaintsPolicy", Choice("Ignore", "Honor")),
-)
-
-_AFFINITY: Record[dict[str, object]] = Record(
-    dict,
-    Field("nodeAffinity", Tree()),
-    Field("podAffinity", Tree()),
-    Field("podAntiAffinity", Tree()),
-)
+from sandbox.manifest import rules, scheduling
+from sandbox.manifest.fields import Choice, Flag, ListOf, Text, TextMap, Whole
+from sandbox.manifest.records import Field
 
 OF_SPEC: Mapping[str, tuple[Field, ...]] = {
     "there is one node": (
-        Field("affinity", _AFFINITY),
+        Field("affinity", scheduling.AFFINITY),
         Field("nodeSelector", TextMap(rules.qualified_name, Text(rules.label_value))),
         Field("schedulerName", Text(rules.dns_subdomain)),
-        Field("tolerations", ListOf(_TOLERATION)),
-        Field("topologySpreadConstraints", ListOf(_TOPOLOGY_SPREAD_CONSTRAINT)),
+        Field("tolerations", ListOf(scheduling.TOLERATION)),
+        Field("topologySpreadConstraints", scheduling.TOPOLOGY_SPREAD_CONSTRAINTS),
     ),
     "no pod makes way for another": (
         Field("preemptionPolicy", Choice("PreemptLowerPriority", "Never")),
-        Field("priority", Whole()),
+        Field("priority", Whole(bits=32)),
         Field("priorityClassName", Text(rules.dns_subdomain)),
     ),
     "there is no API server to talk to": (
@@ -56,12 +29,12 @@ OF_SPEC: Mapping[str, tuple[Field, ...]] = {
         Field("serviceAccount", Text(rules.dns_subdomain)),
         Field("serviceAccountName", Text(rules.dns_subdomain)),
     ),
-    "there are no Services": (Field("enableServiceLinks", Flag()),),
 }
 
 # What changes nothing in Kubernetes either: nobody need be told.
 IDLE: Mapping[str, tuple[object, ...]] = {
-    "enableServiceLinks": (True, False),
+    "affinity": ({},),
+    "nodeSelector": ({},),
     "preemptionPolicy": ("PreemptLowerPriority",),
     "priority": (0,),
     "schedulerName": ("default-scheduler",),

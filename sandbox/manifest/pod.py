@@ -1,19 +1,21 @@
 """The tables of a v1 Pod manifest: every field Kubernetes has, which of them are implemented, and their rules.
 
-To implement a field, move its name from `known` into a Field row and add the attribute to sandbox.model.
+To implement a field, add a Field row here and the attribute to sandbox.model; the registry has its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sandbox import model
 from sandbox.errors import quoted
 from sandbox.manifest import handlers, moot, ports, restarts, rules, security, wording
+from sandbox.manifest.annotations import check_annotations
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Between, Choice, Field, Flag, ListOf, Record, Text, Type, Whole
+from sandbox.manifest.fields import Between, Choice, Flag, ListOf, Text, Tree, Type, Whole
 from sandbox.manifest.metadata import METADATA
+from sandbox.manifest.records import Field, Record
 from sandbox.manifest.resources import RESOURCES
 from sandbox.manifest.volumes import VOLUME
 
@@ -59,27 +61,33 @@ def _names_of_both_kinds(spec: Cursor) -> None:
 def _one_pid_namespace(spec: Cursor) -> None:
     shared, host = spec.field("shareProcessNamespace"), spec.field("hostPID")
     if shared and host and shared.node.value is True and host.node.value is True:
-        shared.refuse(wording.forbidden("ShareProcessNamespace and HostPID cannot both be enabled"))
+        shared.refuse(wording.invalid("true", "ShareProcessNamespace and HostPID cannot both be enabled"))
 
 
 # ---- containers ----
 
 ENV_VAR = Record(
+    "EnvVar",
     model.EnvVar,
     Field("name", Text(rules.env_name), required=True),
     Field("value", Text()),
-    known="valueFrom",
 )
 
 VOLUME_MOUNT = Record(
+    "VolumeMount",
     model.VolumeMount,
     Field("name", Text(), required=True),
     Field("mountPath", Text(rules.no_colon, rules.not_the_root), required=True),
     Field("readOnly", Flag()),
-    known="bindMountOptions mountPropagation recursiveReadOnly subPath subPathExpr",
+    settled=(
+        Field("mountPropagation", Choice("None", known=("HostToContainer", "Bidirectional"))),
+        Field("recursiveReadOnly", Choice("Disabled", known=("IfPossible", "Enabled"))),
+    ),
+    idle={"subPath": ("",), "subPathExpr": ("",)},
 )
 
 CONTAINER = Record(
+    "Container",
     model.Container,
     Field("name", Text(rules.dns_label), required=True),
     Field("image", Text(rules.no_outer_space), required=True),
@@ -101,8 +109,7 @@ CONTAINER = Record(
     Field("readinessProbe", handlers.READINESS_PROBE),
     Field("terminationMessagePath", Text(rules.not_the_root)),
     Field("terminationMessagePolicy", Choice(*model.MessagePolicy)),
-    known="envFrom imagePullPolicy resizePolicy volumeDevices",
-    idle={"imagePullPolicy": ("Always", "IfNotPresent", "Never")},  # nothing is pulled yet
+    settled=(Field("imagePullPolicy", Choice("Always", "IfNotPresent", "Never")),),  # nothing is pulled yet
     rules=(restarts.rules_need_a_policy,),
 )
 
@@ -112,6 +119,11 @@ _INIT_CONTAINER = CONTAINER.with_fields(*handlers.NOT_OF_INIT_CONTAINERS)
 class _InitContainer(Type[model.Container]):
     """A container that runs to its end before the next; or a sidecar, which has all that a container has."""
 
+    called = "an object"
+
+    def parts(self) -> Iterator[Type[Any]]:
+        yield CONTAINER
+
     def read(self, at: Cursor) -> model.Container:
         return (CONTAINER if handlers.is_sidecar(at) else _INIT_CONTAINER).read(at)
 
@@ -119,14 +131,16 @@ class _InitContainer(Type[model.Container]):
 # ---- the pod ----
 
 # There are no others here.
-OS: Record[dict[str, Any]] = Record(dict, Field("name", Choice("linux"), required="cannot be empty"))
+OS: Record[dict[str, Any]] = Record("PodOS", dict, Field("name", Choice("linux"), required="cannot be empty"))
 
 READINESS_GATE: Record[str] = Record(
+    "PodReadinessGate",
     lambda condition_type: condition_type,
     Field("conditionType", Text(rules.qualified_name), absent=""),
 )
 
 SPEC: Record[dict[str, Any]] = Record(
+    "PodSpec",
     dict,
     Field("initContainers", ListOf(_InitContainer(), _unique("name"))),
     Field("containers", ListOf(CONTAINER, _unique("name")), required=True),
@@ -134,7 +148,6 @@ SPEC: Record[dict[str, Any]] = Record(
     Field("terminationGracePeriodSeconds", Whole(minimum=0)),
     Field("activeDeadlineSeconds", Between(1, 2**31 - 1)),
     Field("readinessGates", ListOf(READINESS_GATE)),
-    Field("os", OS),
     Field("hostname", Text(rules.dns_label)),
     Field("shareProcessNamespace", Flag()),
     Field("hostNetwork", Flag()),
@@ -142,15 +155,17 @@ SPEC: Record[dict[str, Any]] = Record(
     Field("hostIPC", Flag()),
     Field("securityContext", security.OF_POD),
     Field("volumes", ListOf(VOLUME, _unique("name"))),
-    known="""
-        dnsConfig dnsPolicy ephemeralContainers evictionResponders hostAliases hostUsers hostnameOverride
-        imagePullSecrets overhead resourceClaims resources runtimeClassName schedulingGates schedulingGroup
-        setHostnameAsFQDN subdomain
-    """,
-    ignored="nodeName",  # there is one node
+    ignored=(Field("nodeName", Text(rules.dns_subdomain)),),  # there is one node
+    settled=(
+        Field("os", OS),
+        Field("dnsPolicy", Choice("ClusterFirst", known=("ClusterFirstWithHostNet", "Default", "None"))),
+        Field("enableServiceLinks", Flag()),  # there are no Services
+    ),
     idle={
-        "dnsPolicy": ("ClusterFirst",),
+        "hostUsers": (True,),
         "resources": ({},),
+        "setHostnameAsFQDN": (False,),
+        "subdomain": ("",),
         **moot.IDLE,
     },
     moot=moot.OF_SPEC,
@@ -167,7 +182,6 @@ SPEC: Record[dict[str, Any]] = Record(
 
 
 def _pod(api_version: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> model.Pod:
-    spec.pop("os", None)  # there is one
     if spec.get("host_network"):
         both = ("init_containers", "containers")
         spec = {**spec, **{kind: ports.on_host_network(spec[kind]) for kind in both if kind in spec}}
@@ -175,12 +189,14 @@ def _pod(api_version: str, kind: str, metadata: dict[str, Any], spec: dict[str, 
 
 
 POD = Record(
+    "Pod",
     _pod,
     Field("apiVersion", Choice("v1"), required=True),
     Field("kind", Choice("Pod"), required=True),
     Field("metadata", METADATA, required=True),
     Field("spec", SPEC, required=True),
-    ignored="status",
+    ignored=(Field("status", Tree()),),
+    rules=(check_annotations,),
 )
 
 # A pod whose containers come while it lives.

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from sandbox import model
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import PORT, Choice, Field, Record, Text
+from sandbox.manifest.fields import PORT, Choice, Text
 from sandbox.manifest.handlers import is_sidecar
+from sandbox.manifest.records import Field, Record
 
 # TCP and UDP are led from the host to pods; a port of SCTP is only declared.
 LED = ("TCP", "UDP")
 
 
 def _ip(text: str) -> Iterator[str]:
+    import ipaddress  # few pods name an address of the host
+
     try:
         plain = "%" not in text and bool(ipaddress.ip_address(text))
     except ValueError:
@@ -32,6 +34,7 @@ def _led_protocol(port: Cursor) -> None:
 
 
 CONTAINER_PORT = Record(
+    "ContainerPort",
     model.ContainerPort,
     Field("containerPort", PORT, required=True),
     Field("hostPort", PORT),

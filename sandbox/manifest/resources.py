@@ -11,7 +11,8 @@ from sandbox import quantity
 from sandbox.errors import quoted
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Amount, Field, Record, Refused, Type
+from sandbox.manifest.fields import Amount, Refused, Type
+from sandbox.manifest.records import Field, Record
 from sandbox.model import HUGE_PAGES, Resources
 from sandbox.quantity import Quantity
 
@@ -124,10 +125,9 @@ def _resources(
 
 
 RESOURCES = Record(
+    "ResourceRequirements",
     _resources,
     Field("limits", Amounts()),
     Field("requests", Amounts(moot={"ephemeral-storage": "nothing is reserved on a disk"})),
-    known="claims",
-    idle={"claims": ((),)},
     rules=(_requests_keep_to_limits, _huge_pages_are_not_alone),
 )

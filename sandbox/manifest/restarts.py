@@ -10,7 +10,8 @@ from collections.abc import Callable
 from sandbox import model
 from sandbox.manifest import wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Choice, Field, ListOf, Record, Whole
+from sandbox.manifest.fields import Choice, ListOf, Whole
+from sandbox.manifest.records import Field, Record
 
 MAX_RULES = 20
 MAX_EXIT_CODES = 255
@@ -26,12 +27,14 @@ def _at_most(limit: int) -> Callable[[Cursor], None]:
 
 
 EXIT_CODES = Record(
+    "ContainerRestartRuleOnExitCodes",
     model.ExitCodes,
     Field("operator", Choice(*sorted(model.ExitCodesOperator)), absent=""),
     Field("values", ListOf(Whole(bits=32), _at_most(MAX_EXIT_CODES))),
 )
 
 RULE = Record(
+    "ContainerRestartRule",
     model.RestartRule,
     Field("action", Choice(*sorted(model.RestartAction)), absent=""),
     Field("exitCodes", EXIT_CODES, required="must be specified"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from sandbox import capabilities, model
 from sandbox.errors import quoted
 from sandbox.manifest import wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Between, Choice, Field, Flag, ListOf, Record, Refused, Text
+from sandbox.manifest.fields import Between, Choice, Flag, ListOf, Refused, Text
+from sandbox.manifest.records import Field, Record
 from sandbox.manifest.rules import no_backsteps
 
 _ID = Between(0, model.MAX_ID)  # of a user or group
@@ -45,11 +45,12 @@ def _path_of_localhost(profile: Cursor) -> None:
         profile.refuse(wording.required("must be set when seccomp type is Localhost"), at=profile.named, path=where)
     elif of_localhost and field and field.node.value == "":
         field.refuse(wording.required("must be set when seccomp type is Localhost"))
-    elif path and field and not of_localhost:
+    elif field and not of_localhost:
         field.refuse(wording.invalid(quoted(path), "can only be set when seccomp type is Localhost"))
 
 
 _SECCOMP_PROFILE = Record(
+    "SeccompProfile",
     model.SeccompProfile,
     Field("type", Choice(*model.SeccompType), required="type is required when seccompProfile is set"),
     Field("localhostProfile", Text(_relative_path, no_backsteps)),
@@ -58,13 +59,13 @@ _SECCOMP_PROFILE = Record(
 
 # Nothing of AppArmor is set up, which is what Unconfined asks for.
 _APP_ARMOR_PROFILE: Record[dict[str, object]] = Record(
+    "AppArmorProfile",
     dict,
     Field(
         "type",
         Choice("Unconfined", known=("Localhost", "RuntimeDefault")),
         required="type is required when appArmorProfile is set",
     ),
-    known="localhostProfile",
 )
 
 _EMPTY: Mapping[str, tuple[object, ...]] = {"seLinuxOptions": ({},), "windowsOptions": ({},)}
@@ -90,22 +91,16 @@ def _refuse_escalation(context: Cursor, other: str) -> None:
 
 
 _CAPABILITIES = Record(
+    "Capabilities",
     model.Capabilities,
     Field("add", ListOf(_Capability())),
     Field("drop", ListOf(_Capability())),
 )
 
 
-def _of_container(app_armor_profile: object = None, **fields: Any) -> model.SecurityContext:
-    return model.SecurityContext(**fields)
-
-
-def _of_pod(app_armor_profile: object = None, **fields: Any) -> model.PodSecurityContext:
-    return model.PodSecurityContext(**fields)
-
-
 OF_CONTAINER = Record(
-    _of_container,
+    "SecurityContext",
+    model.SecurityContext,
     Field("privileged", Flag()),
     Field("capabilities", _CAPABILITIES),
     Field("runAsUser", _ID),
@@ -114,29 +109,30 @@ OF_CONTAINER = Record(
     Field("readOnlyRootFilesystem", Flag()),
     Field("allowPrivilegeEscalation", Flag()),
     Field("seccompProfile", _SECCOMP_PROFILE),
-    Field("appArmorProfile", _APP_ARMOR_PROFILE),
-    known="procMount seLinuxOptions windowsOptions",
-    idle={"procMount": ("Default",), **_EMPTY},
+    settled=(
+        Field("appArmorProfile", _APP_ARMOR_PROFILE),
+        Field("procMount", Choice("Default", known=("Unmasked",))),
+    ),
+    idle=_EMPTY,
     rules=(_no_escalation_of_the_privileged,),
 )
 
 # ---- of a pod ----
 
 OF_POD = Record(
-    _of_pod,
+    "PodSecurityContext",
+    model.PodSecurityContext,
     Field("runAsUser", _ID),
     Field("runAsGroup", _ID),
     Field("runAsNonRoot", Flag()),
     Field("supplementalGroups", ListOf(_ID)),
     Field("fsGroup", _ID),
     Field("seccompProfile", _SECCOMP_PROFILE),
-    Field("appArmorProfile", _APP_ARMOR_PROFILE),
-    known="fsGroupChangePolicy seLinuxChangePolicy seLinuxOptions supplementalGroupsPolicy sysctls windowsOptions",
-    idle={
-        "fsGroupChangePolicy": ("Always",),
-        "seLinuxChangePolicy": ("MountOption", "Recursive"),  # nothing is labelled
-        "supplementalGroupsPolicy": ("Merge",),
-        "sysctls": ((),),
-        **_EMPTY,
-    },
+    settled=(
+        Field("appArmorProfile", _APP_ARMOR_PROFILE),
+        Field("fsGroupChangePolicy", Choice("Always", known=("OnRootMismatch",))),
+        Field("seLinuxChangePolicy", Choice("MountOption", "Recursive")),  # nothing is labelled
+        Field("supplementalGroupsPolicy", Choice("Merge", known=("Strict",))),
+    ),
+    idle=_EMPTY,
 )

@@ -1,7 +1,8 @@
 """YAML text as Kubernetes reads it: into a tree of values that know their line and column.
 
 "As Kubernetes reads it" is sigs.k8s.io/yaml in strict mode: plain scalars mean what go-yaml v2 takes them for (`yes`
-is a boolean, `017` is fifteen, a date is a string), keys are strings and stand once, `<<` merges.  JSON is a subset.
+is a boolean, `017` is fifteen, a date is a string), keys are strings, whole numbers or booleans and stand once, `<<`
+merges.  JSON is a subset.
 Whatever the text, the work is bounded: its size, its depth, and its nodes with every alias counted as often as it is
 used.  This module knows nothing of pods.
 """
@@ -92,8 +93,8 @@ def to_python(node: Node) -> Any:
 
 # ---- characters ----
 
-# What YAML allows in a stream (c-printable), less the byte order mark that may only open it.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# What YAML does not allow in a stream (all but c-printable), and the byte order mark, which may only open it.
+_FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 
@@ -259,13 +260,14 @@ class _Composer:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             is_merge = _is_plain(event) and event.value == _MERGE
             key = self._node(event, depth + 1, path)
-            name = key.value if isinstance(key.value, str) else key.written
+            known = _key(key.value)
+            name = key.written if known is None else known
             child = wording.child(path, name)
             value = self._node(next(self._events), depth + 1, child)
             place = _place(event.start_mark)
             if is_merge:
                 merged.append(value)
-            elif not isinstance(key.value, str):
+            elif known is None:
                 self._refuse(place, path, wording.not_a_key(name))
             elif name in fields:
                 self._refuse(place, child, wording.already_set(name))
@@ -283,6 +285,21 @@ class _Composer:
                 fields.update({name: entry for name, entry in source.value.items() if name not in fields})
             else:
                 self._refuse(source.place, path, "map merge requires map or sequence of maps as the value")
+
+
+def _key(value: object) -> str | None:
+    """What a key is called; None where it cannot be one.
+
+    sigs.k8s.io/yaml makes strings of integers and booleans, so that is what `1: a` means to Kubernetes.  A float it
+    would round to 32 bits before: better that somebody quotes it.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str) or (isinstance(value, int) and _is_64_bit(value)) else None
+
+
+def _is_64_bit(value: int) -> bool:
+    return -(2**63) <= value < 2**63
 
 
 class _Anchored(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sandbox import model
 from sandbox.manifest import rules, wording
 from sandbox.manifest.cursor import Cursor
-from sandbox.manifest.fields import Amount, Choice, Field, Flag, Record, Text
+from sandbox.manifest.fields import Amount, Choice, Flag, Text
+from sandbox.manifest.records import Field, Record
 from sandbox.quantity import parse
 
 # ---- rules that look at more than one field ----
@@ -32,20 +33,22 @@ def _limit_is_not_negative(empty_dir: Cursor) -> None:
 # ---- sources ----
 
 EMPTY_DIR = Record(
+    "EmptyDirVolumeSource",
     model.EmptyDir,
     Field("medium", Choice(*model.Medium, known=("HugePages", "HugePages-2Mi", "HugePages-1Gi"))),
     Field("sizeLimit", Amount()),
-    known="mode",
     rules=(_limit_is_not_negative,),
 )
 
 HOST_PATH = Record(
+    "HostPathVolumeSource",
     model.HostPath,
     Field("path", Text(rules.absolute_path, rules.no_backsteps), required=True),
     Field("type", Choice(*sorted(model.HostPathType))),
 )
 
 CLAIM_VOLUME = Record(
+    "PersistentVolumeClaimVolumeSource",
     model.ClaimVolume,
     Field("claimName", Text(rules.dns_subdomain), required=True),
     Field("readOnly", Flag()),
@@ -60,15 +63,11 @@ def _volume(name: str, **sources: model.VolumeSource) -> model.Volume:
 
 
 VOLUME = Record(
+    "Volume",
     _volume,
     Field("name", Text(rules.dns_label), required=True),
     Field("emptyDir", EMPTY_DIR),
     Field("hostPath", HOST_PATH),
     Field("persistentVolumeClaim", CLAIM_VOLUME),
-    known="""
-        awsElasticBlockStore azureDisk azureFile cephfs cinder configMap csi downwardAPI ephemeral fc flexVolume
-        flocker gcePersistentDisk gitRepo glusterfs image iscsi nfs photonPersistentDisk portworxVolume projected
-        quobyte rbd scaleIO secret storageos vsphereVolume
-    """,
     rules=(_at_most_one_source,),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -52,8 +51,9 @@ def unsupported(value: str, supported: Iterable[str], *, known: bool = False) ->
     return f"Unsupported value: {quoted(value)}: {later}supported values: {', '.join(map(quoted, supported))}"
 
 
-def not_implemented(field: str) -> str:
-    return f"field {quoted(field)} is known but not implemented yet"
+def not_implemented(field: str, why: str = "") -> str:
+    """`why` it will not be, and what to do instead."""
+    return f"field {quoted(field)} is known but not implemented{f': {why}' if why else ' yet'}"
 
 
 def no_effect(why: str) -> str:
@@ -66,6 +66,8 @@ def unknown_field(field: str, candidates: Iterable[str]) -> str:
 
 def near(written: str, candidates: Iterable[str]) -> str:
     """Names the candidate that was probably meant, when one is near; else empty."""
+    import difflib  # for slips alone
+
     by_lower = {name.lower(): name for name in candidates}
     # A long one is no slip of the finger, and comparing it would take long.
     found = difflib.get_close_matches(written.lower(), by_lower, n=1, cutoff=0.75) if len(written) <= 64 else []
@@ -77,5 +79,5 @@ def already_set(key: str) -> str:
 
 
 def not_a_key(written: str) -> str:
-    """`written`: a key that is no string, as it stands in the text; empty where it is not even a scalar."""
+    """`written`: a key that is not taken for a string, as it stands in the text; empty where it is no scalar."""
     return f"a key must be a string; quote it: {quoted(written)}" if written else "a key must be a string"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
+from sandbox.effects import effect
 from sandbox.errors import SandboxError
 from sandbox.linux import native
 from sandbox.linux.ops import Op
@@ -88,6 +89,7 @@ class Child:
             else:
                 await self.changed()
 
+    @effect("signal a container")
     def signal(self, number: int) -> None:
         """Send a signal to the child's first process; one that has ended meanwhile is no error."""
         if not Stage.SPAWNED <= self.stage < Stage.ENDED:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.errors import SandboxError
-from sandbox.pod import codec
+from sandbox.pod import codec, files
 from sandbox.pod.trees import remove_unmounted
 
 # As local-path-provisioner makes it: any user of any container may write.  No other user of the host comes this far.
@@ -82,11 +82,11 @@ class ClaimFiles:
         Raises SandboxError where something that is no claim of ours has its place, and OSError.
         """
         fresh = self._directory / f"{_BEGUN}{uuid.uuid4()}"
-        fresh.mkdir(mode=0o700)
+        files.make_directory(fresh)
         try:
-            (fresh / "data").mkdir()
+            files.make_directory(fresh / "data")
             (fresh / "data").chmod(DATA_MODE)
-            _write_synced(fresh / "claim.json", record)
+            _write(fresh / "claim.json", record)
             self._put(fresh, key)
         except (OSError, SandboxError):
             self._discard(fresh)
@@ -95,31 +95,31 @@ class ClaimFiles:
     def _put(self, fresh: Path, key: Key) -> None:
         path = self.path(key)
         if not os.path.lexists(path.parent):
-            path.parent.mkdir(mode=0o700)
-            _sync(self._directory)
+            files.make_directory(path.parent)
+            files.sync(self._directory)
         blocker = path if _is_directory(path.parent) else path.parent
         if os.path.lexists(blocker):
             raise SandboxError(
                 f'{blocker} is in the way of persistentvolumeclaim "{key[1]}"',
                 hint="move it away: it is nothing that seedpod made, or cannot be read any more",
             )
-        fresh.rename(path)
+        files.rename(fresh, path)
         try:
-            _sync(path.parent)
+            files.sync(path.parent)
         except OSError:
-            path.rename(fresh)
+            files.rename(path, fresh)
             raise
 
     def write(self, key: Key, record: ClaimRecord) -> None:
         """Note what is asked for now.  Raises OSError; then it is as it was."""
-        _write_synced(self.path(key) / "claim.json", record)
+        _write(self.path(key) / "claim.json", record)
 
     def take_away(self, key: Key) -> Path:
         """End the claim; what is left of it, for `remove_unmounted`.  One that was removed by hand is fine."""
         path, left = self.path(key), self._directory / f"{_ENDED}{uuid.uuid4()}"
         with contextlib.suppress(FileNotFoundError):
-            path.rename(left)
-            _sync(path.parent)
+            files.rename(path, left)
+            files.sync(path.parent)
         with contextlib.suppress(OSError):  # it has other claims
             path.parent.rmdir()
         return left
@@ -144,25 +144,6 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def _write_synced(path: Path, record: ClaimRecord) -> None:
-    """Put a file there whole, in the place of what stood there, to outlive the machine's end."""
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        with fresh.open("w") as file:
-            json.dump(codec.encode(record), file, separators=(",", ":"))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        error.filename = error.filename or str(path)  # of a full disk it does not say which file
-        raise
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _write(path: Path, record: ClaimRecord) -> None:
+    """To outlive the machine's end."""
+    files.write_file(path, json.dumps(codec.encode(record), separators=(",", ":")), synced=True)

@@ -80,7 +80,7 @@ class Engine:
         """Adopt the pods that stand on disk; after a boot of the machine nothing of them runs (SEMANTICS A13)."""
         rebooted = not self.store.was_of_boot(self._boot)
         self.store.claims.load()
-        stored = list(self.store.load())
+        stored = list(self.store.load(rebooted=rebooted))
         await self._networks.adopt([record.uid for record, _ in stored], rebooted=rebooted)
         workers = [worker for record, state in stored if (worker := self._known(record, state))]
         for worker in workers:
@@ -255,6 +255,11 @@ class Engine:
         self.store.extend(record, pod.containers[-1].name)
         worker.extend(record, pod)
 
+    async def keep(self, uids: Iterable[str]) -> None:
+        """Have these pods outlive a power cut, as they are by now; those that are gone are fine."""
+        known = (self._workers.get(uid) for uid in uids)
+        await asyncio.gather(*(worker.keep() for worker in known if worker))
+
     def find(self, namespace: str, name: str) -> Worker:
         """The pod of this name.  Raises NotFound."""
         try:
@@ -287,7 +292,7 @@ class Engine:
             return
         finished = worker.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
         seconds = termination.grace_period(worker.pod, grace, finished=finished, force=force)
-        worker.delete(Deletion(now(), seconds, hold=hold, forced=force), at_once=at_once)
+        worker.delete(Deletion(now(), seconds, hold=hold, forced=force, at_once=at_once))
         name = (worker.record.namespace, worker.record.name)
         if force and self._names.get(name) is worker:
             del self._names[name]

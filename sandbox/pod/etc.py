@@ -8,6 +8,7 @@ from pathlib import Path
 from sandbox.model import Pod
 from sandbox.pod import resolv
 from sandbox.pod.container import BindMount
+from sandbox.pod.files import make_directory, remove_file, write_file
 
 # The lines that kubelet writes.
 HOSTS_HEAD = """\
@@ -19,6 +20,7 @@ fe00::0\tip6-mcastprefix
 fe00::1\tip6-allnodes
 fe00::2\tip6-allrouters
 """
+FILES = ("hosts", "hostname", "resolv.conf")
 HOST_NETWORK_HEAD = "# Kubernetes-managed hosts file (host network).\n"
 
 
@@ -28,7 +30,7 @@ def create(pod: Pod, hostname: str, ips: Sequence[str], directory: Path) -> tupl
     On the host's network names are looked up as on the host.
     """
     etc = directory / "etc"
-    etc.mkdir(exist_ok=True)
+    make_directory(etc, 0o755, exist_ok=True)
     texts = {
         "hosts": HOST_NETWORK_HEAD + _of_host("hosts") if pod.host_network else hosts(hostname, ips),
         "hostname": f"{hostname}\n",
@@ -36,16 +38,14 @@ def create(pod: Pod, hostname: str, ips: Sequence[str], directory: Path) -> tupl
     }
     for name, text in texts.items():
         if not (etc / name).exists():
-            fresh = etc / f".{name}.new"
-            fresh.write_text(text)
-            fresh.chmod(0o644)
-            fresh.rename(etc / name)
+            write_file(etc / name, text, mode=0o644)
     return tuple(BindMount(etc / name, f"/etc/{name}", f"the pod's {name} file") for name in texts)
 
 
 def forget(directory: Path) -> None:
-    """The pod has other addresses than its files say: they are written anew."""
-    (directory / "etc" / "hosts").unlink(missing_ok=True)
+    """The pod has other addresses than its files say, or nobody knows what they say: they are written anew."""
+    for name in FILES:
+        remove_file(directory / "etc" / name)
 
 
 def hosts(hostname: str, ips: Sequence[str]) -> str:

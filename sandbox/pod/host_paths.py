@@ -11,8 +11,10 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from sandbox.effects import effect
 from sandbox.errors import NotFound, SandboxError, shown
 from sandbox.model import HostPath, HostPathType
+from sandbox.pod.files import make_directory
 
 DIRECTORY_MODE, FILE_MODE = 0o755, 0o644  # of what is made, whatever our umask
 
@@ -72,6 +74,7 @@ def _mode(volume: str, path: str) -> int | None:
         raise SandboxError(f'volume "{volume}": hostPath {shown(path)}: {error.strerror}') from error
 
 
+@effect("make a host path")
 def create(volume: str, source: HostPath) -> Path:
     """Make it where its type says so and it is missing; where it is.  Raises as `check`, and OSError."""
     check(volume, source)
@@ -93,5 +96,5 @@ def _make_directories(path: Path) -> None:
     while not missing[-1].parent.exists():
         missing.append(missing[-1].parent)
     for each in reversed(missing):
-        each.mkdir()
+        make_directory(each)
         each.chmod(DIRECTORY_MODE)

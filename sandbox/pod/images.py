@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from rootfs import RECIPES
+from sandbox.effects import effect
 from sandbox.errors import NotFound, quoted, shown
 from sandbox.pod.container import DEFAULT_PATH
 
@@ -72,6 +73,7 @@ def _built(name: str, recipe: ModuleType, store: Path) -> Path:
     return directory
 
 
+@effect("build an image")
 def _build(recipe: ModuleType, directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

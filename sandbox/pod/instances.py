@@ -95,6 +95,7 @@ class Instances:
         fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off, self._book.state.generation)
         assert fresh.instance is not None
         self._book.write(self._book.state.with_container(fresh))
+        kept = self._tasks.start(self._keep_begun(asked))
         try:
             made = await unless(self._ending, self._make(box, asked, fresh.instance, system_calls))
         except Interrupted:
@@ -108,7 +109,13 @@ class Instances:
         except (SandboxError, OSError) as error:
             self._note_start_error(box, fresh, error)
         else:
+            await kept
             await self._finish_start(box, made)
+
+    async def _keep_begun(self, asked: Container) -> None:
+        """What is never to run twice does not after a power cut either: that it has begun is kept before it does."""
+        if lifecycle.runs_once(self.pod, asked):
+            await self._book.keep()
 
     def _asked(self, name: str) -> Container:
         return next(each for each in self.pod.all_containers if each.name == name)
@@ -143,6 +150,10 @@ class Instances:
             config.container_log_block,
         )
         return await box.create_container(asked.name, spec, identity=instance.id, log=log)
+
+    async def _keep_and_start(self, box: PodSandbox, made: SandboxContainer) -> None:
+        await self._keep_begun(self._asked(made.name))
+        await self._finish_start(box, made)
 
     async def _finish_start(self, box: PodSandbox, made: SandboxContainer) -> None:
         """Run the program of an instance that is made, or half made by an engine that was killed."""
@@ -334,6 +345,8 @@ class Instances:
     def _note_end_of(self, ended: ContainerState, state: PodState) -> None:
         limit = self._around.config.max_container_restart_period
         self._book.note(report.with_back_off(self.pod, self._book.record, state, ended, limit))
+        if lifecycle.verdict(self.pod, self._asked(ended.name), ended) is None:  # for good
+            self._tasks.start(self._book.keep())
 
     # ---- adoption ----
 
@@ -353,8 +366,7 @@ class Instances:
         if known.runs:
             self._adopt_running(box, known, made)
         elif known.instance:  # whoever noted its end may have come no further
-            over = made if made and made.stage is Stage.ENDED else None
-            self.leavings.remove(known.name, known.instance, over)
+            self.leavings.remove(known.name, known.instance, made if made and made.stage is Stage.ENDED else None)
 
     def _adopt_running(self, box: PodSandbox, known: ContainerState, made: SandboxContainer | None) -> None:
         if made is None:  # the engine was killed before it asked podmon for it
@@ -366,7 +378,7 @@ class Instances:
         elif made.stage is Stage.RUNNING:
             self._adopt_program(box, known, made)
         else:
-            self._tasks.start(self._finish_start(box, made))
+            self._tasks.start(self._keep_and_start(box, made))
 
     def _adopt_program(self, box: PodSandbox, known: ContainerState, made: SandboxContainer) -> None:
         """Its postStart hook, where it may not have come to its end, runs once more."""

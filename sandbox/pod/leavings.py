@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 
 from cgroups import CgroupError
+from sandbox.effects import effect
 from sandbox.errors import SandboxError, WrongState
 from sandbox.pod.notebook import Notebook
 from sandbox.pod.sandbox_container import SandboxContainer
@@ -38,6 +39,7 @@ class Leavings:
     async def all_removed(self) -> None:
         await asyncio.gather(*self._removals.values())
 
+    @effect("remove what a container left")
     async def _remove(self, container: str, instance: Instance, made: SandboxContainer | None) -> None:
         """Only once its end stands on disk does podmon forget it."""
         uid = self._book.record.uid

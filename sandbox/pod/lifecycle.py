@@ -218,6 +218,11 @@ def restarts(policy: RestartPolicy, ended: Terminated) -> bool:
     return policy is RestartPolicy.ALWAYS or (policy is RestartPolicy.ON_FAILURE and ended.exit_code != 0)
 
 
+def runs_once(pod: Pod, container: Container) -> bool:
+    """Whether it is never started again, however it ends."""
+    return (container.restart_policy or pod.restart_policy) is RestartPolicy.NEVER
+
+
 def _back_off(back_off: BackOff | None, finished: datetime, now: datetime, maximum: float) -> tuple[datetime, BackOff]:
     """When a container that ended at `finished` may start again, and its back-off from then on (SEMANTICS A21).
 

@@ -12,6 +12,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
+from sandbox.effects import effect
 from sandbox.model import Container, MessagePolicy, Pod
 from sandbox.pod.entries import Entry, Splitter
 from sandbox.status import Terminated
@@ -25,6 +26,7 @@ LAST_BYTES = 2048
 _TAIL = 64 << 10  # bytes: more than LAST_LINES records with LAST_BYTES of text in them can have
 
 
+@effect("make a message file")
 def make_file(directory: Path) -> Path:
     """Make the message file of an instance, empty, in the instance's own directory."""
     path = directory / FILE

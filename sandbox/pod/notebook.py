@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from sandbox.pod.state import PodRecord, PodState
 from sandbox.pod.store import Store
+from sandbox.pod.tasks import in_thread
 
 
 def now() -> datetime:
@@ -24,7 +25,9 @@ class Notebook:
         self.record = record
         self.state = state
         self.saved = True
-        self.closed = False  # the pod is being removed from disk: what is noted from now on stays in memory
+        self._closed = False
+        self._kept: PodState | None = None  # the newest state that outlives a power cut
+        self._keeping = asyncio.Lock()
         self.noted = asyncio.Event()
         self._store = store
         self._warn = warn
@@ -57,13 +60,30 @@ class Notebook:
     def _save(self, state: PodState) -> None:
         self._due = False
         try:
-            if not self.closed:
+            if not self._closed:
                 self._store.save(self.record.uid, state)
             self.saved = True
         except OSError as error:
             if self.saved:
                 self._warn(f"{self.called}: its state cannot be written: {error}")
             self.saved = False
+
+    async def keep(self) -> None:
+        """Have what is noted by now outlive a power cut.  A disk that takes nothing is told of."""
+        async with self._keeping:
+            state = self.state
+            if self._closed or state is self._kept:
+                return
+            try:
+                await in_thread(self._store.keep, self.record.uid, state)
+                self._kept = state
+            except OSError as error:
+                self._warn(f"{self.called}: its state cannot be synced: {error}")
+
+    async def close(self) -> None:
+        """The pod is being removed from disk: what is noted from now on stays in memory."""
+        async with self._keeping:
+            self._closed = True
 
     def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
         """Note an event of the pod as a whole."""

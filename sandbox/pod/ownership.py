@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from sandbox.effects import effect
 from sandbox.errors import SandboxError
 
 MAX_DEPTH = 256  # directories that are open at once; a container decides how deep it goes
@@ -20,6 +21,7 @@ _FILE = 0o660
 _DIRECTORY = 0o660 | 0o110 | stat.S_ISGID
 
 
+@effect("give a volume to a group")
 def give_to_group(directory: Path, gid: int) -> None:
     """Have the tree belong to the group, which may then read and write all of it; new files will be its, too.
 

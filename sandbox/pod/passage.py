@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sandbox.effects import effect
 from sandbox.linux import netfilter
 from sandbox.linux.netfilter import Listing
 from sandbox.linux.network import Links
@@ -103,6 +104,7 @@ class Surveyor:
         return bool(why)
 
 
+@effect("have other firewalls let pods through")
 def open_(passage: Passage, name: str) -> None:
     """Open what the survey found, after nft has read the root's table and `passage.script`."""
     forwarding.set_open(passage.opened)
@@ -116,6 +118,7 @@ def _has_rules(command: Command, name: str) -> bool:
     return all(netfilter.has_rule(*command, rule) for rule in firewall.iptables_rules(name))
 
 
+@effect("have other firewalls be as they were")
 def close(listing: Listing, name: str, book: Book) -> None:
     """Take back what was opened, as it was noted; `nft` takes back its own by `firewall.withdrawal`.  Idempotent."""
     for command, program in netfilter.IPTABLES.items():

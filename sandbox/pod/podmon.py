@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sandbox.effects import effect
 from sandbox.errors import KernelError, SandboxError, WrongState
 from sandbox.linux import native, ops
 from sandbox.linux.ops import Op
@@ -60,6 +61,7 @@ class Podmon:
         self._loop.add_reader(control.fileno(), self._readable)
 
     @classmethod
+    @effect("clone podmon")
     def launch(cls, *, cgroup: int, title: str, namespaces: int = POD_NAMESPACES) -> Podmon:
         """Clone a podmon into the cgroup directory `cgroup` and new `namespaces`."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -204,8 +206,7 @@ class Podmon:
         if self.pidfd < 0:  # it is closed, or never came: then the end of the connection has to do
             await self._ended.wait()
             return
-        # A descriptor of its own: the loop has one reader for each, and `close` takes that of `pidfd` and closes it.
-        pidfd = os.dup(self.pidfd)
+        pidfd = os.dup(self.pidfd)  # the loop has one reader for each, and `close` takes that of `pidfd`
         try:
             await readable(pidfd)
         finally:
@@ -216,6 +217,7 @@ class Podmon:
         async with self._closing:
             await self._close()
 
+    @effect("kill podmon")
     async def _close(self) -> None:
         if self.pidfd < 0:
             await self._shut_down()
@@ -288,6 +290,7 @@ class Podmon:
             os.close(memfd)
 
     async def _send(self, kind: str, child: Child, *, fds: Sequence[int] = (), **fields: int) -> None:
+        wire.TOLD[kind]()
         message = native.encode_message(type=native.MESSAGE[kind], scope=child.scope, id=child.number, **fields)
         async with self._sending:
             while not self._gone:
@@ -362,9 +365,7 @@ class Podmon:
 
     def _hear_answer(self, message: Any) -> None:
         answer = self._answers.get(message.serial)
-        if (
-            answer is None or answer.done()
-        ):  # who asked does not wait any more; or a newer podmon says what we do not know
+        if answer is None or answer.done():  # nobody waits any more; or a newer podmon says what we do not know
             return
         if wire.type_of(message) == "REFUSED":
             answer.set_exception(wire.refused(message.err))

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from sandbox.linux import devices, mounts
 from sandbox.pod import messages, setting
 from sandbox.pod.container import BindMount, ContainerSpec, Prepared
+from sandbox.pod.files import make_directory
 from sandbox.pod.ground import DEVICES
 from sandbox.pod.memory import MemoryMount
 from sandbox.pod.setting import Setting
@@ -19,8 +20,8 @@ from sandbox.pod.streams import Streams
 def prepare(spec: ContainerSpec, directory: Path, streams: Streams, reaper: int | None, fds: ExitStack) -> Prepared:
     """Make the container's own `directory`, and its mounts, whose fds close with `fds`: attached or not, none stays."""
     upper, work = directory / "upper", directory / "work"
-    upper.mkdir(parents=True)
-    work.mkdir()
+    make_directory(upper, exist_ok=True)
+    make_directory(work)
     upper.chmod(0o755)  # it becomes the mode of the container's root directory
     setting.keep(directory, Setting(spec.env, spec.cwd, spec.privileges))
     rootfs = mounts.overlay(Path(spec.rootfs), upper, work, devices=spec.privileged)

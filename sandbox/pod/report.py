@@ -119,6 +119,17 @@ def with_back_off(pod: Pod, record: PodRecord, state: PodState, ended: Container
     return state.with_event(at, "BackOff", message, container=ended.name, warning=True)
 
 
+def with_sandbox(state: PodState, lacks: Iterable[tuple[str, str]], at: datetime) -> PodState:
+    """The state with a sandbox, and with what is to be told of it: `lacks` are reasons and messages of what this host
+    cannot give, told once."""
+    if state.sandboxes:
+        state = state.with_event(at, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+    else:
+        for reason, message in lacks:
+            state = state.with_event(at, reason, message, warning=True)
+    return state.with_sandbox(at)
+
+
 def full_name(record: PodRecord) -> str:
     """The pod as kubelet names it in messages."""
     return f"{record.name}_{record.namespace}({record.uid})"

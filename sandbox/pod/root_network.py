@@ -19,10 +19,10 @@ from sandbox.linux import netfilter, network, network_conntrack, sysctl
 from sandbox.linux.netfilter import Listing
 from sandbox.linux.network import Bridge, Links, Network, PodLink
 from sandbox.pod import codec, firewall, forwarding, hostports, leases, passage, resolv, ruleset
+from sandbox.pod.files import write_file
 from sandbox.pod.leases import Book, HostPort, Lease
 from sandbox.pod.passage import Note
 from sandbox.pod.slices import NAME, root_name
-from sandbox.pod.store import write_file
 
 BOOK = "network.json"
 MACHINE_ID = Path("/etc/machine-id")

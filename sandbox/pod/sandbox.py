@@ -17,9 +17,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cgroups import Cgroup
+from sandbox.effects import effect
 from sandbox.linux import host, mounts, native
 from sandbox.pod import programs, wire
 from sandbox.pod.container import ContainerSpec, ExecSpec, compile_container, placed
+from sandbox.pod.files import make_directory
 from sandbox.pod.ground import POD_ROOTFS, PODMON_OOM_SCORE_ADJ, PRIVATE, Sharing, compile_pod, compile_reaper
 from sandbox.pod.memory import NOTHING, Held
 from sandbox.pod.podmon import Child, Podmon, Stage
@@ -49,6 +51,7 @@ class PodSandbox:
         self._podmon = podmon
 
     @classmethod
+    @effect("make a sandbox")
     async def create(
         cls,
         *,
@@ -108,7 +111,7 @@ class PodSandbox:
 
     async def _setup(self, hostname: str, bound: bool, memory: Held) -> None:
         records = self.directory / RECORDS
-        records.mkdir(mode=0o700)
+        make_directory(records)
         with ExitStack() as fds:
             root = mounts.tmpfs(POD_ROOT_SIZE, 0o755, inodes=POD_ROOT_INODES + len(memory.volumes))
             fds.callback(os.close, root)
@@ -186,6 +189,7 @@ class PodSandbox:
         """The shared namespaces as paths, usable by nsenter and in an OCI config.json while the sandbox lives."""
         return {name: Path(f"/proc/{self._podmon.pid}/ns/{name}") for name in ("net", "ipc", "uts")}
 
+    @effect("make a container")
     async def create_container(
         self,
         name: str,
@@ -287,6 +291,7 @@ class PodSandbox:
             for end in late:  # podmon is not there to tell, or they cannot die: `remove` is what is left to do
                 end.cancel()
 
+    @effect("remove a sandbox")
     async def remove(self) -> None:
         """Kill what is left and remove namespaces and cgroups.  Idempotent.
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cgroups import Cgroup, NoSuchCgroup
+from sandbox.effects import effect
 from sandbox.errors import SandboxError, WrongState
 from sandbox.pod import programs, setting
 from sandbox.pod.child import LogState
@@ -113,11 +114,13 @@ class SandboxContainer:
         """Send a signal to the first process; one that has ended is no error."""
         self.child.signal(number)
 
+    @effect("kill a container")
     def kill(self) -> None:
         """SIGKILL every process of the container, in whatever pid namespace.  Idempotent."""
         with contextlib.suppress(NoSuchCgroup):
             self.scope.kill()
 
+    @effect("thaw a container")
     def thaw(self) -> bool:
         """Let its processes go on where somebody has frozen it or its pod; whether that was so.  Raises CgroupError."""
         try:

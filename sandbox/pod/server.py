@@ -36,9 +36,9 @@ from sandbox.linux import privileges
 from sandbox.pod import codec, forks, watching
 from sandbox.pod.connection import MAX_LINE, PROTOCOL
 from sandbox.pod.engine import Engine, Wanted
+from sandbox.pod.files import remove_file, write_file
 from sandbox.pod.paths import PID_FILE, is_lock_of, lock_root, make_root, socket_path, unlock
 from sandbox.pod.requests import MILESTONES, PodNews
-from sandbox.pod.store import write_file
 from sandbox.pod.tasks import any_of, in_thread
 from sandbox.pod.trees import remove_unmounted
 
@@ -141,21 +141,26 @@ class Server:
 
     # ---- verbs ----
 
-    def _create(self, request: Mapping[str, Any]) -> list[str]:
+    # What is answered with success outlives a power cut.
+
+    async def _create(self, request: Mapping[str, Any]) -> list[str]:
         pods = [Wanted(each["uid"], each["manifest"], bool(each.get("open"))) for each in request["pods"]]
         words = self._engine.create(pods, request.get("claims", ()))
         self._quiet.set()
+        await self._engine.keep(each.uid for each in pods)
         return words
 
-    def _add(self, request: Mapping[str, Any]) -> None:
+    async def _add(self, request: Mapping[str, Any]) -> None:
         self._engine.add(request["uid"], str(request["addition"]), request["container"])
+        await self._engine.keep([request["uid"]])
 
-    def _delete(self, request: Mapping[str, Any]) -> None:
+    async def _delete(self, request: Mapping[str, Any]) -> None:
         options = {name: bool(request.get(name)) for name in ("force", "hold", "at_once")}
         grace = request.get("grace")
         if grace is not None and type(grace) is not int:
             raise TypeError(f"grace is {grace!r}")
         self._engine.delete(request["uid"], grace=grace, **options)
+        await self._engine.keep([request["uid"]])
 
     def _find(self, request: Mapping[str, Any]) -> str:
         return self._engine.find(request["namespace"], request["name"]).record.uid
@@ -253,7 +258,7 @@ async def serve(
         engine = Engine(root, warn)
         await engine.start()
         server = Server(engine)
-        path.unlink(missing_ok=True)  # of an engine that was killed
+        remove_file(path)  # of an engine that was killed
         listener = await asyncio.start_unix_server(server.connected, path, limit=MAX_LINE, backlog=100)
         path.chmod(0o600)
         for each in listener.sockets:
@@ -290,7 +295,7 @@ def _write_pid(root: Path, warn: Callable[[str], None]) -> None:
     """A disk that is full is told of, and no reason not to serve: what fills it may have to be deleted."""
     path = root / PID_FILE
     try:
-        path.unlink(missing_ok=True)  # that of a killed engine may be anybody's by now
+        remove_file(path)  # that of a killed engine may be anybody's by now
         write_file(path, f"{os.getpid()}\n")
     except OSError as error:
         warn(f"{path} cannot be written: {error.strerror}")

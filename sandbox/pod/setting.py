@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sandbox.errors import SandboxError
 from sandbox.pod import codec
+from sandbox.pod.files import write_file
 from sandbox.pod.privileges import Privileges
 
 FILE = "setting.json"
@@ -29,7 +30,7 @@ class Setting:
 
 def keep(directory: Path, setting: Setting) -> None:
     """Write it down in the container's own directory."""
-    (directory / FILE).write_text(json.dumps(codec.encode(setting)))
+    write_file(directory / FILE, json.dumps(codec.encode(setting)))
 
 
 def kept(directory: Path) -> Setting:

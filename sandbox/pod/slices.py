@@ -26,6 +26,7 @@ from pathlib import Path
 
 import cgroups
 from cgroups import Cgroup, Cpu, NoSuchCgroup
+from sandbox.effects import effect
 from sandbox.errors import Unsupported
 from sandbox.model import QosClass
 from sandbox.pod import resources
@@ -105,6 +106,7 @@ class Slices:
 
     # ---- making and removing ----
 
+    @effect("make a pod's slice")
     def create(self, uid: str, placement: Placement = NOTHING_ASKED) -> Cgroup:
         """The pod's new, empty slice.  Raises CgroupError, and has then removed it."""
         parent, begin = self._classes[placement.qos]
@@ -141,6 +143,7 @@ class Slices:
                 with suppress(NoSuchCgroup):
                     self._classes[qos][0].apply(Cpu(weight=resources.weight(milli)))
 
+    @effect("remove a pod's slice")
     def remove(self, uid: str) -> None:
         """Kill what is in the pod's slice and remove it.  Idempotent; blocks while processes die."""
         self.handle(uid).remove_tree()
@@ -148,6 +151,7 @@ class Slices:
             with suppress(NoSuchCgroup):  # the last one has gone
                 self._weigh()
 
+    @effect("remove empty slices")
     def remove_parents(self) -> None:
         """Remove the parents that no pod's slice is in.  Does not block."""
         for parent, _ in self._classes.values():  # the one that holds the others comes last

@@ -163,13 +163,14 @@ class Deletion:
     """The pod is to end: since when, with how many seconds of grace.
 
     `hold`: its files stay until it is deleted once more (a foreground run still reads its logs).  `forced`: its name is
-    free already.
+    free already.  `at_once`: it is killed, without hooks or TERM.
     """
 
     requested: datetime
     grace: int
     hold: bool = False
     forced: bool = False
+    at_once: bool = False
 
 
 @dataclass(frozen=True)

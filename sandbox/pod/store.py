@@ -4,6 +4,7 @@ sandbox.pod.paths.
     <root>/pods/<uid>/          a pod
         pod.json                what was asked for; a pod without it was never made, or is removed to its last file
         state.json              where it is in its life
+        kept.json               where it was when that had to outlive a power cut: state.json is never synced
         etc/ volumes/           its files
         sandbox/                podmon's: its socket, records of ends, containers/<id>/{upper,work,setting.json}
     <root>/boot                 the boot of the machine that all of this was last seen in
@@ -12,7 +13,8 @@ sandbox.pod.paths.
     <root>/images/              rootfs directories, see sandbox.pod.images
     <root>/seccomp/             profiles of type Localhost, the administrator's
 
-Every file is replaced whole.  The engine is the only writer, so nothing here takes a lock but that of the root.
+Every file is replaced whole; what has to outlive a power cut is synced (decision 19).  The engine is the only writer,
+so nothing here takes a lock but that of the root.
 """
 
 from __future__ import annotations
@@ -27,22 +29,11 @@ from cgroups import CgroupError
 from sandbox.errors import SandboxError
 from sandbox.pod import codec
 from sandbox.pod.claims import Claims
+from sandbox.pod.files import make_directory, remove_file, sync, write_file
 from sandbox.pod.paths import pod_log_directory
 from sandbox.pod.slices import Slices
 from sandbox.pod.state import PodRecord, PodState
 from sandbox.pod.trees import remove_tree
-
-
-def write_file(path: Path, data: str) -> None:
-    """Put a file there whole, in the place of what stood there."""
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        fresh.write_text(data)
-        fresh.rename(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        error.filename = error.filename or str(path)  # of a full disk it does not say which file
-        raise
 
 
 class Store:
@@ -81,11 +72,11 @@ class Store:
 
     def add(self, record: PodRecord, state: PodState) -> None:
         """Note a new pod: from here on it exists."""
-        self.directory(record.uid).mkdir(mode=0o700)
+        make_directory(self.directory(record.uid))
         try:
-            self.logs(record).mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self.logs(record), exist_ok=True)
             for container in state.containers:
-                (self.logs(record) / container.name).mkdir(mode=0o700)
+                make_directory(self.logs(record) / container.name)
             self.save(record.uid, state)
             write_file(self.directory(record.uid) / "pod.json", _dump(record))
         except OSError:
@@ -95,7 +86,7 @@ class Store:
     def extend(self, record: PodRecord, container: str) -> None:
         """Note that a pod has one container more, which `record` has already: from here on that exists."""
         logs = self.logs(record) / container
-        logs.mkdir(mode=0o700)
+        make_directory(logs)
         try:
             write_file(self.directory(record.uid) / "pod.json", _dump(record))
         except OSError:
@@ -106,27 +97,36 @@ class Store:
         """Note where a pod is in its life."""
         write_file(self.directory(uid) / "state.json", _dump(state))
 
+    def keep(self, uid: str, state: PodState) -> None:
+        """Have the pod outlive a power cut, as it is by now.  Blocks while the disk writes."""
+        sync(self.directory(uid) / "pod.json")
+        write_file(self.directory(uid) / "kept.json", _dump(state), synced=True)
+        sync(self._pods)
+
     def was_of_boot(self, boot: str) -> bool:
         """Whether the last engine was of this boot of the machine, or did not say of which."""
         try:
-            return (self.root / "boot").read_text().strip() in ("", boot)
+            return (self.root / "boot").read_text().strip() == boot
         except FileNotFoundError:
             return True
 
     def note_boot(self, boot: str) -> None:
         """What stands on disk is of this boot from now on.  A disk that takes nothing is told of: it is asked again."""
         try:
-            write_file(self.root / "boot", f"{boot}\n")
+            write_file(self.root / "boot", f"{boot}\n", synced=True)
         except OSError as error:
             self._warn(f"{self.root / 'boot'} cannot be written: {error.strerror}")
 
-    def load(self) -> Iterator[tuple[PodRecord, PodState]]:
-        """The pods that stand on disk.  What never became one, or is hardly one any more, is removed."""
+    def load(self, *, rebooted: bool = False) -> Iterator[tuple[PodRecord, PodState]]:
+        """The pods that stand on disk.  What never became one, or is hardly one any more, is removed.
+
+        `rebooted`: it was written in another boot of the machine, which may have ended at any moment.
+        """
         uids = set()
         for directory in sorted(self._pods.iterdir()):
             if not is_uid(directory.name):
                 continue  # somebody else's: neither ours to read nor to remove
-            known = self._read(directory)
+            known = self._read(directory, rebooted)
             if known is not None:
                 uids.add(directory.name)
                 yield known
@@ -135,20 +135,32 @@ class Store:
                 self._remove_slice(uid)
         self._remove_strange_logs(uids)
 
-    def _read(self, directory: Path) -> tuple[PodRecord, PodState] | None:
+    def _read(self, directory: Path, rebooted: bool) -> tuple[PodRecord, PodState] | None:
         try:
             record = codec.read(PodRecord, (directory / "pod.json").read_bytes())
-            state = codec.read(PodState, (directory / "state.json").read_bytes())
+            state = self._read_state(directory, rebooted)
             if record.uid != directory.name:  # a copy: paths are made of it
                 raise ValueError(f"it is that of pod {record.uid}")
         except FileNotFoundError:
-            self._remove_slice(directory.name)
-            self._discard(directory)
+            self._remove_remains(directory)
             return None
         except (OSError, ValueError) as error:
-            self._warn(f"pod {directory.name} is left alone: its state cannot be read: {error}")
+            if rebooted and not (directory / "kept.json").exists():  # nobody was told yet that it is there
+                self._remove_remains(directory)
+            else:
+                self._warn(f"pod {directory.name} is left alone: its state cannot be read: {error}")
             return None
         return record, state
+
+    def _read_state(self, directory: Path, rebooted: bool) -> PodState:
+        try:
+            return codec.read(PodState, (directory / "state.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            if not rebooted:
+                raise
+            kept = codec.read(PodState, (directory / "kept.json").read_bytes())
+            self._warn(f"pod {directory.name}: its state was lost with the power, and is that of an earlier moment")
+            return kept
 
     # ---- removing ----
 
@@ -159,7 +171,7 @@ class Store:
         if logs.is_dir():
             remove_tree(logs)
         if directory.is_dir():
-            (directory / "pod.json").unlink(missing_ok=True)  # from here on it is known for what is left of one
+            remove_file(directory / "pod.json")  # from here on it is known for what is left of one
             remove_tree(directory)
 
     def remove_sandbox(self, uid: str) -> None:
@@ -171,7 +183,7 @@ class Store:
     def remove_layer(self, uid: str, container_id: str) -> None:
         """Remove what a container that ended had written to its root file system, and the record of its end."""
         directory = self.sandbox_directory(uid)
-        (directory / "records" / container_id).unlink(missing_ok=True)
+        remove_file(directory / "records" / container_id)
         layer = directory / "containers" / container_id
         if layer.is_dir():
             remove_tree(layer)
@@ -182,13 +194,17 @@ class Store:
         for path in directory.glob("*.log*"):
             number = path.name.partition(".")[0]
             if number.isdigit() and int(number) < attempt - 1:
-                path.unlink(missing_ok=True)
+                remove_file(path)
 
     def _remove_strange_logs(self, uids: set[str]) -> None:
         for directory in (self.root / "logs").iterdir():
             uid = directory.name.rpartition("_")[2]
             if is_uid(uid) and uid not in uids and not self.directory(uid).exists():
                 self._discard(directory)
+
+    def _remove_remains(self, directory: Path) -> None:
+        self._remove_slice(directory.name)
+        self._discard(directory)
 
     def _remove_slice(self, uid: str) -> None:
         try:

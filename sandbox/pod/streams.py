@@ -16,6 +16,7 @@ from sandbox.errors import SandboxError
 from sandbox.linux import native
 from sandbox.linux.ops import Log, Stdin
 from sandbox.pod.container import ContainerSpec
+from sandbox.pod.files import make_directory
 from sandbox.pod.ground import DEVICES
 
 
@@ -93,7 +94,7 @@ def _open_stdin(spec: ContainerSpec, fds: ExitStack) -> tuple[int | None, Stdin 
 
 def _open_log(target: LogTarget, sources: tuple[int | None, int | None], fds: ExitStack) -> Log:
     if not target.directory.is_dir():  # mkdir waits for a disk that stalls even where there is nothing to do
-        target.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(target.directory, exist_ok=True)
     directory = os.open(target.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fds.callback(os.close, directory)
     return Log(directory, target.name, *sources, target.size, target.files, target.block)

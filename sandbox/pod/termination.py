@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox.model import Pod
-from sandbox.pod.state import ContainerState, Deletion, PodState, Stopping
+from sandbox.pod.state import ContainerState, Deletion, PodState
 
 MINIMUM_GRACE = timedelta(seconds=2)  # kubelet's minimumGracePeriodInSeconds (SEMANTICS A34)
 KILL_TIMEOUT = timedelta(seconds=10)  # in which podmon is to report the end of what was killed
@@ -76,6 +76,8 @@ def end(pod: Pod, state: PodState, now: datetime) -> Decision:
     if not any(each.runs for each in state.containers):
         tear_down = Decision(TearDown() if state.sandbox else None)
         return tear_down if state.deletion is None or state.deletion.hold else Decision(Remove())
+    if state.deletion is not None and state.deletion.at_once:
+        return kill_all(state, now) or Decision()
     return _stop(pod, state, now, grace=_grace(state))
 
 
@@ -176,9 +178,9 @@ def grace_period(pod: Pod, asked: int | None, *, finished: bool, force: bool) ->
     return min(seconds, MAX_GRACE)
 
 
-def deleted(state: PodState, deletion: Deletion, now: datetime, *, at_once: bool = False) -> PodState:
+def deleted(state: PodState, deletion: Deletion, now: datetime) -> PodState:
     """The state of a pod that is asked to end, perhaps once more: that may only shorten the grace, so that KILL comes
-    no later than it would have (SEMANTICS A31), or lift `hold`.  `at_once` kills without TERM."""
+    no later than it would have (SEMANTICS A31), or lift `hold`."""
     known = state.deletion
     if known is not None:
         deletion = Deletion(
@@ -186,18 +188,14 @@ def deleted(state: PodState, deletion: Deletion, now: datetime, *, at_once: bool
             min(known.grace, deletion.grace),
             hold=known.hold and deletion.hold,
             forced=known.forced or deletion.forced,
+            at_once=known.at_once or deletion.at_once,
         )
-    containers = tuple(_hastened(each, deletion, now, at_once) for each in state.containers)
+    containers = tuple(_hastened(each, deletion, now) for each in state.containers)
     return replace(state, deletion=deletion, containers=containers)
 
 
-def _hastened(container: ContainerState, deletion: Deletion, now: datetime, at_once: bool) -> ContainerState:
-    if not container.runs:
-        return container
-    if at_once:
-        killed_at = container.stopping.killed_at if container.stopping else None
-        return container.changed(stopping=Stopping(now, kill_at=now, killed_at=killed_at))
-    if container.stopping is None:
+def _hastened(container: ContainerState, deletion: Deletion, now: datetime) -> ContainerState:
+    if not container.runs or container.stopping is None:
         return container
     grace = timedelta(seconds=max(1, deletion.grace))
     return container.changed(stopping=container.stopping.shortened(now + grace, now + max(grace, MINIMUM_GRACE)))

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from sandbox.effects import effect
 from sandbox.errors import SandboxError, printable
 
 
+@effect("remove a tree")
 def remove_tree(path: Path) -> None:
     """Remove a directory and all in it, however deep: a container decides how deep.  Raises SandboxError."""
     try:
@@ -18,6 +20,7 @@ def remove_tree(path: Path) -> None:
         remove_unmounted(path)
 
 
+@effect("remove a volume's tree")
 def remove_unmounted(path: Path) -> None:
     """Remove a directory and all in it, but nothing that is mounted there.  Idempotent.  Raises SandboxError."""
     command = ["rm", "-rf", "--one-file-system", "--", str(path)]

@@ -12,6 +12,7 @@ from sandbox.model import ClaimVolume, Container, EmptyDir, HostPath, Medium, Po
 from sandbox.pod import host_paths
 from sandbox.pod.claims import Claims
 from sandbox.pod.container import BindMount
+from sandbox.pod.files import make_directory, rename
 from sandbox.pod.memory import MemoryMount, MemoryVolume
 from sandbox.pod.ownership import give_to_group
 from sandbox.pod.tasks import in_thread
@@ -71,10 +72,10 @@ def _empty_dir_mode(pod: Pod) -> int:
 def _make_empty_dir(path: Path, pod: Pod) -> None:
     """It is there with its group and mode, or not at all: whoever makes it may be killed at any moment."""
     fresh = path.with_name(f".{path.name}.new")
-    fresh.mkdir(parents=True, exist_ok=True)
+    make_directory(fresh, exist_ok=True)
     os.chown(fresh, 0, pod.security_context.fs_group or 0)
     fresh.chmod(_empty_dir_mode(pod))
-    fresh.rename(path)
+    rename(fresh, path)
 
 
 async def give_claims_to_group(pod: Pod, claims: Claims) -> None:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sandbox.effects import effect, register
 from sandbox.errors import KernelError, NotFound, Unsupported, WrongState
 from sandbox.linux import native
 from sandbox.status import ExitStatus
@@ -33,6 +34,7 @@ def _socket_path(directory: Path) -> Iterator[str]:
         os.close(fd)
 
 
+@effect("bind podmon's socket")
 def bound_listener(directory: Path) -> socket.socket:
     """A socket bound in the pod's directory, for podmon to listen on."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -143,5 +145,22 @@ def type_of(message: Any) -> str:
     """The name of a message's type: "EXITED"; "" for one that only a newer podmon knows."""
     return _TYPES.get(message.type, "")
 
+
+# What a client tells podmon, each an effect.
+TOLD = {
+    kind: register(f"tell podmon {kind}")
+    for kind in (
+        "SETUP",
+        "SUBSCRIBE",
+        "SPAWN",
+        "OPEN_GATE",
+        "SIGNAL",
+        "REOPEN",
+        "RESIZE",
+        "ATTACH",
+        "FORGET",
+        "SHUTDOWN",
+    )
+}
 
 _TYPES = {number: name for name, number in native.MESSAGE.items()}

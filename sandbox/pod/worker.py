@@ -16,6 +16,7 @@ from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, Unsupported, WrongState
 from sandbox.model import Pod
 from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, termination, volumes
+from sandbox.pod.files import make_directory
 from sandbox.pod.instances import Instances, Known, Surroundings
 from sandbox.pod.memory import Held
 from sandbox.pod.notebook import Notebook, now
@@ -49,9 +50,8 @@ class Worker:
         self._book = Notebook(record, state.forgotten(), around.store, around.warn)
         self._box: PodSandbox | None = None
         self._memory = Held(volumes.in_memory(pod))
-        self.unspoken: Unsupported | None = (
-            None  # why all that can be done is to end it: its podmon is another seedpod's
-        )
+        # Why all that can be done is to end it: its podmon is another seedpod's.
+        self.unspoken: Unsupported | None = None
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
         self._tasks = Tasks()
         self._instances = Instances(pod, self._book, around, self._tasks, self._ending)
@@ -85,9 +85,9 @@ class Worker:
         finished = not self.state.sandbox and self.status().phase in (Phase.SUCCEEDED, Phase.FAILED)
         return self._book.called, () if finished else hostports.asked(self.pod)
 
-    def delete(self, deletion: Deletion, *, at_once: bool = False) -> None:
+    def delete(self, deletion: Deletion) -> None:
         """End the pod.  A later call may only shorten the grace, or lift `hold` (SEMANTICS A31)."""
-        self._book.note(termination.deleted(self.state, deletion, now(), at_once=at_once))
+        self._book.note(termination.deleted(self.state, deletion, now()))
         self._ending.set()
 
     def fail(self, reason: str, message: str, grace: int) -> None:
@@ -98,7 +98,12 @@ class Worker:
     def _fail(self, failure: Failure) -> None:
         state = self.state.with_event(now(), failure.reason, failure.message, warning=True)
         self._book.note(replace(state, failure=failure))
+        self._tasks.start(self._book.keep())
         self._ending.set()
+
+    async def keep(self) -> None:
+        """Have the pod outlive a power cut, as it is by now."""
+        await self._book.keep()
 
     def extend(self, record: PodRecord, pod: Pod) -> None:
         """Go on with one container more, which `record`, that stands on disk by now, and `pod` have already."""
@@ -198,7 +203,7 @@ class Worker:
         directory = self._store.sandbox_directory(uid)
         if directory.exists() or self._store.slices.path(uid).exists():  # left by a former one, or a killed engine
             await in_thread(self._store.remove_sandbox, uid)
-        directory.mkdir(mode=0o700)
+        make_directory(directory)
         box = await unless(
             self._ending,
             PodSandbox.create(
@@ -214,21 +219,12 @@ class Worker:
         try:
             attached = await unless(self._ending, self._around.networks.attach(uid, self.pod, box))
             # As it is by now: what was noted while that took its time, a deletion even, must not be lost.
-            self._book.write(self._with_network(self._with_sandbox(self.state), attached))
+            lacks = planning.resource_warnings(self.pod, self._store.slices.why_not)
+            self._book.write(self._with_network(report.with_sandbox(self.state, lacks, now()), attached))
         except BaseException:  # whatever it was, cancellation included: undo, then let it pass
             await box.remove()
             raise
         self._have(box)
-
-    def _with_sandbox(self, state: PodState) -> PodState:
-        """The state with a sandbox, and with what is to be told of it."""
-        if state.sandboxes:
-            message = "Pod sandbox changed, it will be killed and re-created."
-            state = state.with_event(now(), "SandboxChanged", message)
-        else:
-            for reason, message in planning.resource_warnings(self.pod, self._store.slices.why_not):
-                state = state.with_event(now(), reason, message, warning=True)
-        return state.with_sandbox(now())
 
     def _have(self, box: PodSandbox) -> None:
         self._box = box
@@ -306,7 +302,7 @@ class Worker:
         if box is not None:
             await box.remove()
         await self._tasks.end()
-        self._book.closed = True
+        await self._book.close()
         await in_thread(self._store.remove, self.record)
         self._release_volumes()
         await self._around.networks.detach(self.record.uid)
@@ -343,6 +339,7 @@ class Worker:
         if not self.state.sandbox:
             return
         if rebooted:
+            etc.forget(self._store.directory(self.record.uid))  # the power may have gone while they were written
             await self._bury()
             return
         uid = self.record.uid

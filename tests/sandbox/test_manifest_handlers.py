@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.manifest import from_dict, handlers
-from sandbox.manifest.fields import Record
+from sandbox.manifest import from_dict
 from sandbox.model import (
     ExecAction,
     GrpcAction,
@@ -379,20 +378,3 @@ def everything() -> dict[str, Any]:
 def test_a_pod_with_all_of_it_crosses_the_engines_socket() -> None:
     made = from_dict(everything())
     assert codec.decode(Pod, codec.encode(made)) == made
-
-
-@pytest.mark.parametrize(
-    ("record", "count"),
-    [
-        (handlers.PROBE, 10),
-        (handlers.READINESS_PROBE, 10),
-        (handlers.HTTP_GET, 5),
-        (handlers.HTTP_HEADER, 2),
-        (handlers.TCP_SOCKET, 2),
-        (handlers.GRPC, 2),
-        (handlers.HOOK, 4),
-        (handlers.LIFECYCLE, 3),
-    ],
-)
-def test_the_tables_know_every_field_of_kubernetes_1_37(record: Record[object], count: int) -> None:
-    assert len(record.names) == count

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.manifest import restarts
-from sandbox.manifest.fields import Record
 from sandbox.model import (
     Container,
     ContainerPort,
@@ -281,11 +279,6 @@ def test_what_is_wrong_with_a_policy_or_a_rule_is_told_with_its_place(text: str,
 def test_as_many_rules_and_exit_codes_as_there_may_be_are_accepted() -> None:
     rule = f"{{action: Restart, exitCodes: {{operator: In, values: {[*range(1, 256)]}}}}}"
     assert len(pod(one_rule(", ".join([rule] * 20))).containers[0].restart_policy_rules) == 20
-
-
-@pytest.mark.parametrize(("record", "count"), [(restarts.RULE, 2), (restarts.EXIT_CODES, 2)])
-def test_the_tables_know_every_field_of_kubernetes_1_37(record: Record[object], count: int) -> None:
-    assert len(record.names) == count
 
 
 # ---- messages, deadline, readiness gates ----

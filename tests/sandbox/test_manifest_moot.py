@@ -8,7 +8,7 @@ from sandbox import manifest
 from sandbox.errors import Finding, ManifestError
 
 MOOT = {
-    "affinity": {"nodeAffinity": {"anything": 1}},
+    "affinity": {"podAntiAffinity": {}},
     "nodeSelector": {"disk": "ssd"},
     "schedulerName": "mine",
     "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": -1}],

@@ -109,7 +109,7 @@ NOT_A_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)(
         ),
         (
             {"claims": [{"name": "gpu"}]},
-            ['.claims: field "claims" is known but not implemented yet'],
+            ['.claims: field "claims" is known but not implemented: there are no drivers of devices'],
         ),
         (
             {"limit": {}},

@@ -131,8 +131,10 @@ def test_standard_tags_that_fit_are_accepted() -> None:
     [
         ("a:\n  b: 1\n  b: 2\n", '3:3: a.b: key "b" already set in map'),
         ('a: [{"b": 1, b: 2}]', '1:14: a[0].b: key "b" already set in map'),
-        ("1: a", '1:1: : a key must be a string; quote it: "1"'),
-        ("a: {yes: b}", '1:5: a: a key must be a string; quote it: "yes"'),
+        ("1.5: a", '1:1: : a key must be a string; quote it: "1.5"'),
+        ("a: {~: b}", '1:5: a: a key must be a string; quote it: "~"'),
+        ("a: {1: b, '1': c}", '1:11: a.1: key "1" already set in map'),
+        (f"a: {{{2**63}: b}}", f'1:5: a: a key must be a string; quote it: "{2**63}"'),
         ("a: {[b]: c}", "1:5: a: a key must be a string"),
         ("a: !!python/object:os.system x", '1:4: a: tag "!!python/object:os.system" is not allowed here'),
         ("a: [!custom {}]", '1:5: a[0]: tag "!custom" is not allowed here'),
@@ -183,6 +185,40 @@ def test_a_byte_order_mark_may_open_the_text_and_stand_nowhere_else() -> None:
 
 def test_a_text_as_long_as_allowed_is_read() -> None:
     assert read("#" * MAX_BYTES) == ([], [])
+
+
+def test_a_key_that_is_a_whole_number_or_a_boolean_is_what_it_is_in_json() -> None:
+    """As sigs.k8s.io/yaml has it: labels with such keys are accepted by Kubernetes."""
+    expected = {"1": "a", "16": "b", "15": "c", "true": "d", "false": "e"}
+    assert read("{1: a, 0x10: b, 017: c, yes: d, off: e}") == ([expected], [])
+    text = GOOD.replace("{app: web}", "{1: web, on: web}")
+    assert manifest.load(text)[0].labels == {"1": "web", "true": "web"}
+    with pytest.raises(ManifestError, match=r'6:1: spec\.true: unknown field "true"'):
+        manifest.load(
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: b}],\n\non: b}"
+        )
+
+
+@pytest.mark.parametrize(
+    "number", [".nan", ".inf", "-.inf", str(2**63), "9" * 60, "1e300", "1e999", "1.5", "0x" + "f" * 40]
+)
+def test_a_number_that_is_no_integer_of_64_bits_is_refused(number: str) -> None:
+    with pytest.raises(ManifestError, match=r"9:34: spec\.terminationGracePeriodSeconds: Invalid value"):
+        manifest.load(GOOD.replace("terminationGracePeriodSeconds: 5", f"terminationGracePeriodSeconds: {number}"))
+
+
+@pytest.mark.parametrize("quantity", [".nan", ".inf", "1_000Ki", "1e", "1 Mi", "--1"])
+def test_a_quantity_that_kubernetes_does_not_read_is_refused(quantity: str) -> None:
+    with pytest.raises(ManifestError, match="sizeLimit: Invalid value"):
+        manifest.load(GOOD.replace("emptyDir: {}", f"emptyDir: {{sizeLimit: {quantity}}}"))
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
+def test_lines_end_as_they_like_and_are_counted_alike(line_break: str) -> None:
+    assert manifest.load(GOOD.replace("\n", line_break)) == manifest.load(GOOD)
+    text = GOOD.replace("kind: Pod", "kind: Pod\nkimd: Pod").replace("\n", line_break)
+    with pytest.raises(ManifestError, match='3:1: kimd: unknown field "kimd"'):
+        manifest.load(text)
 
 
 # ---- anchors and merge keys ----

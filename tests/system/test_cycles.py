@@ -1,4 +1,7 @@
-"""Hundreds of pods made and removed while their engine and their podmons are killed: nothing of them is left."""
+"""Hundreds of pods made and removed while their engine and their podmons are killed: nothing of them is left.
+
+With SEEDPOD_LONG=1 (`make soak`) they are thousands.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ import pytest
 from cgroups import NoSuchCgroup
 from sandbox.pod.client import Client
 from sandbox.pod.slices import Slices
-from tests.runner import TIMEOUT, Seedpod
+from tests.runner import TIMEOUT, Manifest, Seedpod
 
 pytestmark = pytest.mark.root
 
-CYCLES = 500
+CYCLES = 2000 if "SEEDPOD_LONG" in os.environ else 200
 SEED = 20261124  # which pods are killed and when the engine is: the same in every run, as far as threads allow
 AT_ONCE = 4
 
@@ -57,7 +60,36 @@ def _killed(pid: int) -> bool:
     return True
 
 
-def test_five_hundred_cycles_with_random_kills_leave_nothing(seedpod: Seedpod) -> None:
+VOLUMES = ({"name": "disk", "emptyDir": {}}, {"name": "memory", "emptyDir": {"medium": "Memory"}})
+MOUNTS = [{"name": name, "mountPath": f"/{name}"} for name in ("disk", "memory")]
+TRUE = {"exec": {"command": ["true"]}}
+
+
+def service(seedpod: Seedpod, number: int) -> Manifest:
+    """Volumes and a port of the host's."""
+    app = seedpod.shell("app", "echo > /disk/f; echo > /memory/f; sleep 1000", volumeMounts=MOUNTS)
+    app["ports"] = [{"containerPort": 80, "hostPort": 20000 + number}]
+    return seedpod.pod(app, volumes=VOLUMES, restartPolicy="Always")
+
+
+def ordered(seedpod: Seedpod, _: int) -> Manifest:
+    """Init container, sidecar, hooks, a probe."""
+    first = seedpod.container("first", "true")
+    beside = seedpod.container("beside", "sleep", "1000", restartPolicy="Always", lifecycle={"preStop": TRUE})
+    hooks = {"postStart": TRUE, "preStop": TRUE}
+    app = seedpod.container("app", "sleep", "1000", lifecycle=hooks, readinessProbe={**TRUE, "periodSeconds": 1})
+    return seedpod.pod(app, initContainers=[first, beside], restartPolicy="Always", shareProcessNamespace=True)
+
+
+def job(seedpod: Seedpod, _: int) -> Manifest:
+    """It ends by itself."""
+    return seedpod.pod(seedpod.container("app", "true"), restartPolicy="OnFailure")
+
+
+KINDS = (service, service, ordered, job)
+
+
+def test_cycles_with_random_kills_leave_nothing(seedpod: Seedpod) -> None:
     """Links, network namespaces, addresses, nft rules, leases, mounts, cgroups, processes and files: `no_leaks`, and
     the root's own directory, are as before."""
     chance, lock = random.Random(SEED), threading.Lock()
@@ -67,17 +99,15 @@ def test_five_hundred_cycles_with_random_kills_leave_nothing(seedpod: Seedpod) -
         with lock:
             kill_podmon, kill_engine = chance.random() < 0.2, chance.random() < 0.03
             wait_for_it, at_once = chance.random() < 0.7, chance.random() < 0.9
-        volumes = ({"name": "disk", "emptyDir": {}}, {"name": "memory", "emptyDir": {"medium": "Memory"}})
-        mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("disk", "memory")]
-        app = seedpod.shell("app", "echo > /disk/f; echo > /memory/f; sleep 1000", volumeMounts=mounts)
-        app["ports"] = [{"containerPort": 80, "hostPort": 20000 + number}]
-        pod = seedpod.pod(app, name=f"pod-{number}", volumes=volumes, restartPolicy="Always")
+            make = chance.choice(KINDS)
+        pod = make(seedpod, number)
+        pod["metadata"]["name"] = f"pod-{number}"
         with Client(seedpod.root) as client:
             (uid,) = client.create([pod])
             if wait_for_it:
                 with client.watch([uid]) as watch:
                     for (status,) in watch.until():
-                        if status is None or status.containers[0].started:
+                        if status is None or status.over or status.containers[0].started:
                             break
             if kill_podmon:
                 killer.kill_podmon(uid)
@@ -90,7 +120,8 @@ def test_five_hundred_cycles_with_random_kills_leave_nothing(seedpod: Seedpod) -
         for _ in pool.map(cycle, range(CYCLES)):
             pass
     assert killer.podmons > CYCLES / 20
-    assert killer.engines >= 5
+    assert killer.engines >= CYCLES / 100
+    print(f"{CYCLES} pods, {killer.podmons} podmons and {killer.engines} engines killed")
     seedpod.end_all()
     files = {path.name for path in seedpod.root.iterdir()} - {"images", "lock", "start.lock", "agent.log"}
     left = {str(path.relative_to(seedpod.root)) for name in files for path in (seedpod.root / name).rglob("*")}

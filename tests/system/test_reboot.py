@@ -5,16 +5,12 @@ What a reboot takes away is taken away, and the root says that it was last seen 
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from typing import Any
 
 import pytest
 
-from sandbox.pod.slices import Slices
-from tests.runner import TIMEOUT, Manifest, Seedpod
-from tests.staying import detached, kill_engine, pod_json, podmon_of, restarted, until, wait_and_close
+from tests.runner import Manifest, Seedpod
+from tests.staying import detached, kill_engine, pod_json, podmon_of, reboot, restarted, until
 
 pytestmark = pytest.mark.root
 
@@ -27,22 +23,6 @@ def writer(seedpod: Seedpod, name: str = "web", **spec: Any) -> Manifest:
     script = "echo $(cat /memory/runs) >> /disk/memory; echo run | tee -a /disk/runs > /memory/runs; exec sleep 1000"
     app = seedpod.shell("app", script, volumeMounts=MOUNTS)
     return seedpod.pod(app, name=name, volumes=(DISK, MEMORY), **spec)
-
-
-def reboot(seedpod: Seedpod, *names: str) -> None:
-    """The end of a boot.  What each pod's namespaces hold goes with its processes."""
-    slices = Slices(seedpod.root)
-    uids = [str(pod_json(seedpod, name)["metadata"]["uid"]) for name in names]
-    podmons = [os.pidfd_open(podmon_of(seedpod, uid)) for uid in uids]
-    kill_engine(seedpod)
-    for podmon in podmons:
-        signal.pidfd_send_signal(podmon, signal.SIGKILL)
-        wait_and_close(podmon)
-    for uid in uids:
-        slices.remove(uid)
-    slices.remove_parents()
-    subprocess.run(["ip", "link", "delete", slices.name.removesuffix(".slice")], check=True, timeout=TIMEOUT)
-    (seedpod.root / "boot").write_text("00000000-0000-4000-8000-000000000000\n")
 
 
 def test_a_pod_runs_again_as_the_same_one(seedpod: Seedpod) -> None:  # A13

@@ -213,7 +213,7 @@ def test_a_longer_second_delete_leaves_a_hook_no_more_time() -> None:  # A31
 
 
 def test_a_delete_at_once_kills_without_a_signal_before() -> None:
-    state = termination.deleted(a_state(running()), Deletion(NOON, 30), NOON, at_once=True)
+    state = termination.deleted(a_state(running()), Deletion(NOON, 30, at_once=True), NOON)
     assert decide(a_pod(), state, NOON) == Decision(Kill(("app",)))
 
 

@@ -144,20 +144,21 @@ class Lives(RuleBasedStateMachine):
         if rare and self.state.deletion is None:
             return  # or no life would be long
         self.deaf |= deaf
-        self.delete(Deletion(self.now, grace, hold=hold, forced=force), at_once)
+        self.delete(Deletion(self.now, grace, hold=hold, forced=force, at_once=at_once))
 
     def teardown(self) -> None:
         """Whatever has happened: deletion ends in removal, and in no more time than was promised."""
         if not hasattr(self, "state") or self.removed:
             return
-        self.delete(Deletion(self.now, 30), at_once=False)
+        self.delete(Deletion(self.now, 30))
         self.pass_until(self.now + LONGEST)
         assert self.removed
 
     # how the world goes on
 
-    def delete(self, deletion: Deletion, at_once: bool) -> None:
-        self.state = termination.deleted(self.state, deletion, self.now, at_once=at_once)
+    def delete(self, deletion: Deletion) -> None:
+        at_once = deletion.at_once
+        self.state = termination.deleted(self.state, deletion, self.now)
         soonest = self.now if at_once else self.now + timedelta(seconds=max(deletion.grace, 2))
         for name in self.promises if not at_once else self.alive:  # KILL comes when it was promised, or earlier
             self.promises[name] = min(self.promises.get(name, soonest), soonest)
@@ -222,6 +223,7 @@ class Lives(RuleBasedStateMachine):
         match action:
             case Stop(names, deadline):
                 assert set(names) <= self.alive
+                assert not self.is_killed_at_once, "no engine, and no hook, comes in between"
                 for name in names:
                     assert self.state.container(name).stopping is None
                     hook = self.pod_container(name).lifecycle.pre_stop is not None
@@ -229,6 +231,7 @@ class Lives(RuleBasedStateMachine):
             case Signal(name, kill_at):
                 stopping = self.state.container(name).stopping
                 assert stopping is not None and stopping.kill_at is None
+                assert not self.is_killed_at_once
                 assert self.now >= stopping.deadline or not stopping.hook
                 assert kill_at == self.now + max(stopping.deadline - self.now, timedelta(seconds=2))  # A34
                 self.promises[name] = kill_at
@@ -252,10 +255,15 @@ class Lives(RuleBasedStateMachine):
     def kill(self, name: str) -> None:
         known = self.state.container(name)
         killed_before = known.stopping is not None and known.stopping.killed_at is not None
-        assert self.state.restarting or killed_before or self.now == self.promises[name]
+        at_once = self.state.restarting or self.is_killed_at_once
+        assert at_once or killed_before or self.now == self.promises[name]
         self.change(name, stopping=replace(known.stopping or Stopping(self.now), killed_at=self.now))
         if not self.deaf:
             self.end(name, 137)
+
+    @property
+    def is_killed_at_once(self) -> bool:
+        return self.state.deletion is not None and self.state.deletion.at_once
 
     def pod_container(self, name: str) -> Container:
         return next(each for each in self.pod.all_containers if each.name == name)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sandbox.linux import sysctl
+from sandbox.pod.files import write_file
 from sandbox.pod.leases import Book, Lease
 from sandbox.pod.root_network import BOOK, RootNetwork, _encoded, read_book
-from sandbox.pod.store import write_file
 
 
 def test_what_another_boot_has_changed_is_not_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,10 @@ class FakeEngine:
     asked: asyncio.Event = field(default_factory=asyncio.Event)  # whether they are
     given_up: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
+    kept: list[str] = field(default_factory=list)  # after which call, and of which pods
+
+    async def keep(self, uids: Iterable[str]) -> None:
+        self.kept += [f"{self.calls[-1][0]} {uid}" for uid in uids]
 
     def _note(self, *call: Any) -> None:
         self.calls.append(call)
@@ -216,7 +220,10 @@ def test_each_verb_is_the_engines(tmp_path: Path, request_: object, answer: obje
     async def scene(engine: FakeEngine, known: Server, client: Callable[[], Awaitable[Client]]) -> None:
         assert await (await greeted(client)).ask(request_) == {"answer": answer}
 
-    assert play(tmp_path, scene).calls == [call]
+    engine = play(tmp_path, scene)
+    assert engine.calls == [call]
+    changes = [f"{call[0]} {UID}"] if call[0] in ("create", "delete") else []
+    assert engine.kept == changes, "what is answered with success outlives a power cut"
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,16 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from sandbox import effects
 from sandbox.errors import SandboxError
 from sandbox.pod import store as module
+from sandbox.pod.files import write_file
 from sandbox.pod.paths import make_root
 from sandbox.pod.state import Deletion, PodRecord, PodState
-from sandbox.pod.store import Store, is_uid, write_file
+from sandbox.pod.store import Store, is_uid
 from sandbox.pod.trees import remove_tree
 from tests.sandbox.pod.values import NOON, UID, a_manifest, a_record, a_state, ended, running
 
@@ -137,20 +138,14 @@ class Killed(BaseException):
 
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Have the process be killed before the `step`th thing that it does to the file system."""
+    """Have the process be killed before the `step`th effect that it has."""
     steps = iter(range(1000))
 
-    def before(call: Callable[..., Any]) -> Callable[..., Any]:
-        def maybe(*arguments: Any, **options: Any) -> Any:
-            if next(steps) >= step:
-                raise Killed
-            return call(*arguments, **options)
+    def maybe(_: str) -> None:
+        if next(steps) >= step:
+            raise Killed
 
-        return maybe
-
-    for name in ("mkdir", "write_text", "rename", "unlink"):
-        monkeypatch.setattr(Path, name, before(getattr(Path, name)))
-    monkeypatch.setattr(module, "remove_tree", before(module.remove_tree))
+    monkeypatch.setattr(effects, "witness", maybe)
 
 
 STEPS = 12  # more than any of these take
@@ -272,6 +267,43 @@ def test_a_pod_whose_state_cannot_be_read_is_left_alone_and_stops_nobody(
     assert everything_below(store.root) == before
     assert slices.removed == [], "what of it still runs is left alone too"
     assert len(warnings) == 1
+    assert f"pod {UID} is left alone: its state cannot be read: " in warnings[0]
+
+
+@pytest.mark.parametrize("how", [*UNREADABLE, "gone"])
+def test_a_state_that_a_power_cut_took_is_that_of_an_earlier_moment(
+    store: Store, slices: FakeSlices, warnings: list[str], how: str
+) -> None:  # A13
+    store.add(a_record(), a_state())
+    store.keep(UID, a_state(running()))
+    store.save(UID, a_state(ended()))
+    (UNREADABLE | {"gone": Path.unlink})[how](store.directory(UID) / "state.json")
+    assert list(store.load(rebooted=True)) == [(a_record(), a_state(running()))]
+    assert warnings == [f"pod {UID}: its state was lost with the power, and is that of an earlier moment"]
+    store.save(UID, a_state(ended()))
+    assert list(store.load(rebooted=True)) == [(a_record(), a_state(ended()))], "what is whole is the newest"
+
+
+@pytest.mark.parametrize("file", ["pod.json", "state.json"])
+@pytest.mark.parametrize("how", [*UNREADABLE, "gone"])
+def test_a_pod_of_which_nobody_was_told_before_the_power_cut_never_was(
+    store: Store, warnings: list[str], file: str, how: str
+) -> None:  # A13
+    before = everything_below(store.root)
+    store.add(a_record(), a_state())
+    (UNREADABLE | {"gone": Path.unlink})[how](store.directory(UID) / file)
+    assert list(store.load(rebooted=True)) == []
+    assert everything_below(store.root) == before
+    assert warnings == []
+
+
+def test_a_pod_that_was_kept_and_cannot_be_read_is_left_alone(store: Store, warnings: list[str]) -> None:
+    store.add(a_record(), a_state())
+    store.keep(UID, a_state())
+    for file in ("state.json", "kept.json"):
+        (store.directory(UID) / file).write_bytes(b"\0" * 100)
+    assert list(store.load(rebooted=True)) == []
+    assert store.directory(UID).is_dir()
     assert f"pod {UID} is left alone: its state cannot be read: " in warnings[0]
 
 

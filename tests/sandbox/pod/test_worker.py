@@ -238,7 +238,7 @@ def test_a_delete_that_comes_when_the_network_is_just_made_is_not_forgotten(worl
             async def delete() -> None:
                 for _ in range(turns):
                     await asyncio.sleep(0)
-                worker.delete(Deletion(NOON, 0), at_once=True)
+                worker.delete(Deletion(NOON, 0, at_once=True))
 
             world.networks.meanwhile = lambda: deletions.append(asyncio.create_task(delete()))
             deletions: list[asyncio.Task[None]] = []
@@ -315,7 +315,7 @@ def test_a_delete_while_a_pod_is_being_removed_is_nothing_to_warn_of(
             asyncio.run_coroutine_threadsafe(again(), loop).result(10)
 
         async def again() -> None:
-            worker.delete(Deletion(NOON, 0), at_once=True)
+            worker.delete(Deletion(NOON, 0, at_once=True))
 
         monkeypatch.setattr(world.store, "remove", meanwhile)
         await worker.live()
