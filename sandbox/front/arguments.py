@@ -42,7 +42,8 @@ class Argument:
 class Verb:
     """A row: the word, what it does, the function that does it, and what it takes.
 
-    `with_command` says that a command follows behind `--`; it comes as `options.command`.
+    `with_command` says that a command follows behind `--`; it comes as `options.command`.  `failure` is the exit code
+    of an error.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Verb:
     arguments: tuple[Argument, ...] = ()
     with_command: bool = False
     usage: str | None = None
+    failure: int = 1
 
 
 def argument(*names: str, bare: str | None = None, **settings: Any) -> Argument:

@@ -1,6 +1,7 @@
 """The command line: words in, the library called, words and an exit code out.
 
-Exit codes: 0, 1 for an error, 2 for wrong usage; `run` has its own (sandbox.front.run), `exec` the command's.
+Exit codes: 0, 1 for an error, 2 for wrong usage; `run` has its own (sandbox.front.run), `exec` the command's, `diff` 2
+for an error, since 1 is that there is a difference.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def _call(words: Sequence[str], options: Options) -> int:
         verb, parsed = parse(words, program="seedpod", about=_ABOUT, top=_TOP, verbs=VERBS)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    vars(options).update(vars(parsed))
+    vars(options).update(vars(parsed), failure=verb.failure)
     options.root = root_of(options.root)
     code = verb.act(options)
     if sys.stdout is not None:  # a caller may have closed it
@@ -65,7 +66,7 @@ def main(words: Sequence[str] | None = None) -> int:
     _open_standard_fds()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale that lacks a letter is no reason to fail
-    options = Options(verbose=False)
+    options = Options(verbose=False, failure=1)
     try:
         return _call(sys.argv[1:] if words is None else words, options)
     except BrokenPipeError:  # nobody reads what we print: no error of ours, and nobody to tell
@@ -80,7 +81,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
             traceback.print_exc()
         print_error(error)
-        return 2 if isinstance(error, Usage) else 1
+        return 2 if isinstance(error, Usage) else int(options.failure)
 
 
 if __name__ == "__main__":

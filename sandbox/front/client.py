@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -10,6 +10,7 @@ from sandbox.status import ClaimStatus, PodChange, PodStatus
 
 if TYPE_CHECKING:
     from sandbox.pod.joining import Target
+    from sandbox.pod.requests import Applied
 
 
 class Ended(Protocol):
@@ -49,6 +50,14 @@ class Client(Protocol):
 
     def watch_pods(self, namespace: str | None = None, name: str | None = None) -> PodsWatch:
         """What becomes of the pods of a namespace (None: of all), or of those of one name in it."""
+
+    def apply(
+        self, pods: Sequence[Mapping[str, Any]], claims: Sequence[Mapping[str, Any]], *, dry_run: bool = False
+    ) -> Applied:
+        """Have there be what these v1 manifests say, or say what would be done; see sandbox.pod.client.Client."""
+
+    def create_pod(self, uid: str, manifest: Mapping[str, Any]) -> None:
+        """Make one pod, with this UID.  Raises AlreadyExists."""
 
     def delete(self, namespace: str, name: str, *, grace: int | None, force: bool) -> str:
         """Begin to delete a pod, in `grace` seconds (None: its own).  Its UID.  Raises NotFound."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from sandbox import manifest
 from sandbox.claim import PersistentVolumeClaim
-from sandbox.errors import Finding, KernelError, printable
+from sandbox.errors import Finding, KernelError, SandboxError, printable, quoted
 from sandbox.front.errors import print_warning
 from sandbox.model import Pod
 
@@ -35,6 +35,22 @@ def contents(file: str) -> Contents:
         [(made, document) for made, document in found if isinstance(made, Pod)],
         [(made, document) for made, document in found if isinstance(made, PersistentVolumeClaim)],
     )
+
+
+def contents_of(files: Sequence[str]) -> Contents:
+    """All that is in several manifest files, none of it twice.  Raises SandboxError."""
+    found = [contents(file) for file in files]
+    whole = Contents(
+        [each for one in found for each in one.pods],
+        [each for one in found for each in one.claims],
+    )
+    seen: set[tuple[type, str, str]] = set()
+    objects: list[manifest.Object] = [*(made for made, _ in whole.claims), *(made for made, _ in whole.pods)]
+    for made in objects:
+        if (key := (type(made), made.namespace, made.name)) in seen:
+            raise SandboxError(f"{type(made).__name__} {quoted(f'{made.namespace}/{made.name}')} is in two files")
+        seen.add(key)
+    return whole
 
 
 def check(file: str) -> tuple[tuple[Finding, ...], tuple[manifest.Object, ...]]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sandbox.front import times
-from sandbox.front.arguments import SUPPRESS, Argument, Options, Verb, argument, checked, filled, number, switch
+from sandbox.front import flags, times
+from sandbox.front.arguments import SUPPRESS, Options, Verb, argument, checked, filled, switch
 from sandbox.front.errors import Usage
 
 if TYPE_CHECKING:
@@ -38,6 +38,22 @@ def _run(options: Options) -> int:
     if options.detach:
         return run.run_detached(options.root, options.file, wait=options.wait)
     return run.run(options.root, options.file, keep=options.keep)
+
+
+def _apply(options: Options) -> int:
+    from sandbox.front.apply import Request, apply
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return apply(client, request)
+
+
+def _diff(options: Options) -> int:
+    from sandbox.front.diff import Request, diff
+
+    request = filled(Request, options)
+    with connect(options) as client:
+        return diff(client, request)
 
 
 def _get(options: Options) -> int:
@@ -152,29 +168,6 @@ def _version(_: Options) -> int:
 # ---- the table ----
 
 
-def _namespace(text: str) -> str:
-    return text or "default"
-
-
-_WORDS = argument(
-    "words", nargs="*", metavar="NAME", help='a pod; "pod" may stand before names, as in pod web, pod/web'
-)
-_NAMESPACE = argument(
-    "-n", "--namespace", default="default", type=_namespace, metavar="NS", help="the pods' namespace [default]"
-)
-_ALL_NAMESPACES = switch("-A", "--all-namespaces", help="the pods of all namespaces")
-_SELECTOR = argument(
-    "-l", "--selector", metavar="SELECTOR", help="those with these labels: app=web,tier notin (db, cache)"
-)
-_CONTAINER = argument(
-    "-c", "--container", metavar="NAME", help="the container [what the pod's annotation says, else the first]"
-)
-_STDIN = switch("-i", "--stdin", help="pass our stdin on")
-_TTY = switch("-t", "--tty", help="our stdin is a terminal, and the container's shall be one")
-_WHOLE = number(least=-(2**31), most=2**31 - 1)
-
-_SELECTING: tuple[Argument, ...] = (_WORDS, _NAMESPACE, _ALL_NAMESPACES, _SELECTOR)
-
 VERBS: tuple[Verb, ...] = (
     Verb(
         "run",
@@ -195,6 +188,37 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "apply",
+        "have there be what manifests say: made, changed or replaced",
+        _apply,
+        (
+            flags.FILES,
+            argument(
+                "--dry-run",
+                bare="client",
+                default="none",
+                metavar="[=client|server|none]",
+                help="say what would be done, and do nothing [client]",
+            ),
+            argument(
+                "--timeout",
+                type=checked(times.duration),
+                default=timedelta(0),
+                metavar="DURATION",
+                help="how long to wait for the end of what is replaced, as 90s or 1h30m [0: for ever]",
+            ),
+        ),
+        usage="-f FILE [--dry-run[=client|server|none]] [--timeout DURATION]",
+    ),
+    Verb(
+        "diff",
+        "show what apply would change; exit code 1 if anything",
+        _diff,
+        (flags.FILES,),
+        usage="-f FILE",
+        failure=2,
+    ),
+    Verb(
         "get",
         "show pods, or their endpoints, in a table or as objects",
         _get,
@@ -205,21 +229,21 @@ VERBS: tuple[Verb, ...] = (
                 metavar="NAME",
                 help='a pod; "pod" may stand before names, as in pod web, pod/web; or "endpoints" instead of any',
             ),
-            *_SELECTING[1:],
+            *flags.SELECTING[1:],
             argument("-o", "--output", metavar="FORMAT", help="wide, json, yaml, name or jsonpath=TEMPLATE"),
             switch("--no-headers", help="no heading above the table"),
             switch("-w", "--watch", help="then go on with each change, and with pods to come"),
             switch("--output-watch-events", help="with -w, say of each what happened: ADDED, MODIFIED, DELETED"),
         ),
     ),
-    Verb("describe", "tell all about pods, with what happened to them", _describe, _SELECTING),
+    Verb("describe", "tell all about pods, with what happened to them", _describe, flags.SELECTING),
     Verb(
         "events",
         "show what happened to pods",
         _events,
         (
-            _NAMESPACE,
-            _ALL_NAMESPACES,
+            flags.NAMESPACE,
+            flags.ALL_NAMESPACES,
             argument("--for", dest="about", metavar="POD", help="what happened to this one: pod/web"),
             argument(
                 "--types", action="append", default=[], metavar="TYPES", help="only these: Warning, Normal [both]"
@@ -234,13 +258,13 @@ VERBS: tuple[Verb, ...] = (
         "print what the containers of a pod wrote",
         _logs,
         (
-            _WORDS,
-            _NAMESPACE,
-            _CONTAINER,
+            flags.WORDS,
+            flags.NAMESPACE,
+            flags.CONTAINER,
             switch("--all-containers", help="of all containers"),
             switch("-f", "--follow", help="go on until the container ends"),
             switch("-p", "--previous", help="of the instance before the last restart"),
-            argument("--tail", type=_WHOLE, default=-1, metavar="N", help="the last N lines [-1: all]"),
+            argument("--tail", type=flags.WHOLE, default=-1, metavar="N", help="the last N lines [-1: all]"),
             argument(
                 "--since", type=checked(times.duration), metavar="DURATION", help="not older than this: 90s, 1h30m"
             ),
@@ -255,25 +279,30 @@ VERBS: tuple[Verb, ...] = (
         "exec",
         "run a command in a container",
         _exec,
-        (_WORDS, _NAMESPACE, _CONTAINER, _STDIN, _TTY),
+        (flags.WORDS, flags.NAMESPACE, flags.CONTAINER, flags.STDIN, flags.TTY),
         with_command=True,
         usage="[-i] [-t] [-n NS] NAME [-c CONTAINER] -- COMMAND [ARG ...]",
     ),
-    Verb("attach", "join the output of a running container", _attach, (_WORDS, _NAMESPACE, _CONTAINER, _STDIN, _TTY)),
+    Verb(
+        "attach",
+        "join the output of a running container",
+        _attach,
+        (flags.WORDS, flags.NAMESPACE, flags.CONTAINER, flags.STDIN, flags.TTY),
+    ),
     Verb(
         "delete",
         "delete pods, and wait until they are gone",
         _delete,
         (
-            _WORDS,
-            _NAMESPACE,
+            flags.WORDS,
+            flags.NAMESPACE,
             argument(
                 "-f", "--filename", dest="file", action="append", default=[], metavar="FILE", help="what it names"
             ),
             switch("--all", help="all pods of the namespace"),
             argument(
                 "--grace-period",
-                type=_WHOLE,
+                type=flags.WHOLE,
                 default=-1,
                 metavar="N",
                 help="seconds from TERM to KILL [-1: what the pod says]; 0 is 1 unless it is forced",
@@ -296,7 +325,7 @@ VERBS: tuple[Verb, ...] = (
         "wait until something is true of pods",
         _wait,
         (
-            *_SELECTING,
+            *flags.SELECTING,
             argument(
                 "--for",
                 dest="condition",
@@ -325,7 +354,7 @@ VERBS: tuple[Verb, ...] = (
                 "-n",
                 "--namespace",
                 default="default",
-                type=_namespace,
+                type=flags.namespace,
                 metavar="NS",
                 help="the claims' namespace [default]",
             ),

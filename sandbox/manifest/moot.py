@@ -31,6 +31,8 @@ OF_SPEC: Mapping[str, tuple[Field, ...]] = {
     ),
 }
 
+_NAMES = tuple(field.name for fields in OF_SPEC.values() for field in fields)
+
 # What changes nothing in Kubernetes either: nobody need be told.
 IDLE: Mapping[str, tuple[object, ...]] = {
     "affinity": ({},),
@@ -41,3 +43,12 @@ IDLE: Mapping[str, tuple[object, ...]] = {
     "serviceAccount": ("default",),
     "serviceAccountName": ("default",),
 }
+
+
+def said(spec: Mapping[str, object]) -> dict[str, object]:
+    """Those fields of a manifest's `spec` that say something, as they are written."""
+    return {
+        name: spec[name]
+        for name in _NAMES
+        if spec.get(name) not in (None, "", [], {}) and spec[name] not in IDLE.get(name, ())
+    }

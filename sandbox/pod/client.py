@@ -19,7 +19,7 @@ from sandbox.pod import requests
 from sandbox.pod.attempts import has_ended
 from sandbox.pod.connection import Connection, EngineEnded, connect, connect_or_start
 from sandbox.pod.paths import LOG_FILE
-from sandbox.pod.requests import PodNews, PodNow, Request
+from sandbox.pod.requests import Applied, PodNews, PodNow, Request
 from sandbox.status import ChangeType, ClaimStatus, PodChange, PodStatus
 
 if TYPE_CHECKING:
@@ -96,6 +96,18 @@ class Client:
         wanted = [(str(uuid.uuid4()), manifest) for manifest in pods]
         words = self.ask(requests.create(wanted, claims))
         return Created([uid for uid, _ in wanted], words)
+
+    def apply(
+        self, pods: Sequence[Mapping[str, Any]], claims: Sequence[Mapping[str, Any]], *, dry_run: bool = False
+    ) -> Applied:
+        """Have there be what these v1 manifests say, all or none.  Returns at once: a pod that has another before it is
+        for `create_pod`, once that is gone."""
+        wanted = [(str(uuid.uuid4()), manifest) for manifest in pods]
+        return self.ask(requests.apply(wanted, claims, dry_run=dry_run))
+
+    def create_pod(self, uid: str, manifest: Mapping[str, Any]) -> None:
+        """Make one pod, with this UID.  Raises AlreadyExists."""
+        self.ask(requests.create([(uid, manifest)]))
 
     # ---- claims ----
 

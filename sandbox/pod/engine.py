@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sandbox import manifest
@@ -19,7 +20,8 @@ from sandbox.claim import PersistentVolumeClaim
 from sandbox.errors import AlreadyExists, ManifestError, NotFound, SandboxError, WrongState, quoted
 from sandbox.linux import host
 from sandbox.model import Pod
-from sandbox.pod import config, eviction, hostports, planning, termination
+from sandbox.pod import config, eviction, hostports, planning, termination, update
+from sandbox.pod.applying import Step, step
 from sandbox.pod.claims import Asked
 from sandbox.pod.instances import Surroundings
 from sandbox.pod.joining import Target
@@ -27,6 +29,7 @@ from sandbox.pod.networks import Networks
 from sandbox.pod.notebook import now
 from sandbox.pod.paths import make_root
 from sandbox.pod.podmon import Stage
+from sandbox.pod.requests import Applied, Word
 from sandbox.pod.slices import Slices
 from sandbox.pod.state import Deletion, PodRecord, PodState, new_state
 from sandbox.pod.store import Store, is_uid
@@ -120,7 +123,7 @@ class Engine:
         if names != [each.name for each in state.containers]:
             self._warn(f"pod {record.namespace}/{record.name} ({record.uid}) is left alone: its state is another pod's")
             return None
-        return Worker(record, pod, state, self._around)
+        return Worker(record, pod, update.with_images(state, pod), self._around)
 
     def _add(self, worker: Worker, adoption: asyncio.Task[None] | None = None) -> None:
         self._workers[worker.record.uid] = worker
@@ -195,6 +198,53 @@ class Engine:
             self._create(fresh)
         return words
 
+    def apply(
+        self, wanted: Iterable[Wanted], claims: Iterable[Mapping[str, Any]] = (), *, dry_run: bool = False
+    ) -> Applied:
+        """Have there be the pods, made, changed or replaced where need be, and the claims, all or none (SEMANTICS A26).
+
+        The deletion of one that is replaced begins here; once it is gone, `create` with the same UID makes the other.
+        Raises what `create` raises, before anything is changed; `dry_run` does no more than that.
+        """
+        steps = [self._step(each) for each in wanted]
+        asked = [_asked(str(uuid.uuid4()), each) for each in claims]
+        self._refuse_steps(steps)
+        words = self.store.claims.check(asked)
+        if not dry_run:
+            changes = [each.change for each in steps if each.change]
+            stored = [(there.record, record, there.state) for there, record, _ in changes]
+            with self.store.claims.applied(asked), self.store.changed(stored):
+                self._create([(Wanted(each.uid, each.manifest), each.pod) for each in steps if each.creates])
+            for there, record, pod in changes:
+                there.change(record, pod)
+            for each in steps:
+                if each.word is Word.REPLACED and each.there:
+                    self.delete(each.there.record.uid, grace=None)
+        return Applied(tuple(each.answer() for each in steps), tuple(words))
+
+    def _step(self, wanted: Wanted) -> Step:
+        if (made := self._workers.get(wanted.uid)) is not None:  # when it was asked for before
+            return Step(wanted.uid, wanted.manifest, made.pod, None, Word.CREATED, done=True)
+        pod = manifest.from_dict(wanted.manifest)
+        there = self._names.get((pod.namespace, pod.name))
+        return step(wanted.uid, wanted.manifest, pod, None if there is None or there.removed else there)
+
+    def _refuse_steps(self, steps: Sequence[Step]) -> None:
+        named: set[tuple[str, str]] = set()
+        for each in steps:
+            name = (each.pod.namespace, each.pod.name)
+            if name in named:
+                raise SandboxError(f'pod "{each.pod.name}" is asked for twice')
+            named.add(name)
+            if not is_uid(each.uid):
+                raise SandboxError(f"not a UID: {quoted(each.uid)}")
+            if each.new_images and each.there and each.there.unspoken:
+                raise each.there.unspoken.with_traceback(None)
+            planning.check_images(each.new_images, self._around.supplies)
+        fresh = [each for each in steps if each.creates or each.waits]
+        former = {each.uid: each.there for each in fresh if each.there}
+        self._refuse([(Wanted(each.uid, each.manifest), each.pod) for each in fresh], former)
+
     def _create(self, fresh: list[tuple[Wanted, Pod]]) -> None:
         made: list[PodRecord] = []
         try:
@@ -209,10 +259,10 @@ class Engine:
         for record, (each, pod) in zip(made, fresh, strict=True):
             self._add(Worker(record, pod, _begin(each, pod), self._around))
 
-    def _refuse(self, fresh: list[tuple[Wanted, Pod]]) -> None:
-        """Refuse all of them where one cannot be made."""
-        taken = set(self._names)
-        held = [each.host_ports() for each in self._workers.values()]
+    def _refuse(self, fresh: list[tuple[Wanted, Pod]], former: Mapping[str, Worker] = MappingProxyType({})) -> None:
+        """Refuse all of them where one cannot be made; `former` are those that make way for them, by their UIDs."""
+        taken = {name for name, worker in self._names.items() if not worker.removed and worker not in former.values()}
+        held: list[hostports.Held] = []
         for wanted, pod in fresh:
             if not is_uid(wanted.uid):
                 raise SandboxError(f"not a UID: {quoted(wanted.uid)}")
@@ -220,7 +270,9 @@ class Engine:
                 raise AlreadyExists("pods", pod.name)
             taken.add((pod.namespace, pod.name))
             planning.check(pod, self._around.supplies)
-            self._networks.refuse(pod, held)
+            way = former.get(wanted.uid)
+            others = [each.host_ports() for each in self._workers.values() if each is not way]
+            self._networks.refuse(pod, [*others, *held], way.pod if way else None)
             held.append((f"pod {pod.namespace}/{pod.name}", hostports.asked(pod)))
 
     def create_claim(self, uid: str, written: Mapping[str, Any]) -> None:
@@ -253,7 +305,7 @@ class Engine:
         planning.check(pod, self._around.supplies)
         record = replace(record, manifest=wanted, additions=(*record.additions, addition))
         self.store.extend(record, pod.containers[-1].name)
-        worker.extend(record, pod)
+        worker.change(record, pod)
 
     async def keep(self, uids: Iterable[str]) -> None:
         """Have these pods outlive a power cut, as they are by now; those that are gone are fine."""

@@ -26,7 +26,7 @@ UNBOUNDED = 10.0 * 365 * 86400  # seconds: kubelet gives a postStart hook no tim
 
 @dataclass
 class Health:
-    """Of one pod; `pod` is replaced where a container is added."""
+    """Of one pod; `pod` is replaced where that changes."""
 
     pod: Pod
     book: Notebook
@@ -65,6 +65,17 @@ class Health:
         message = f"Container {known.name} {what}" + (", will be restarted" if again else "")
         seconds = self.pod.termination_grace_period_seconds if grace is None else grace
         self.book.note(self.book.state.with_container(known.changed(condemned=Condemned(message, seconds, again))))
+
+    def condemn_outdated(self, asked: Container) -> None:
+        """Note that its instance, which has another image than it has now, is to end, and the next one to begin,
+        whatever the restart policy says (SEMANTICS A26)."""
+        known = self.book.state.container(asked.name)
+        if not asked.is_sidecar or asked not in self.pod.init_containers:
+            self.condemn(known, "definition changed", again=True)
+            return
+        message = f"Init container {asked.name} definition changed"  # kubelet's words for a sidecar
+        condemned = Condemned(message, self.pod.termination_grace_period_seconds, again=True)
+        self.book.note(self.book.state.with_container(known.changed(condemned=condemned)))
 
     # ---- probes ----
 

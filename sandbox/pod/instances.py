@@ -76,23 +76,23 @@ class Instances:
     def pod(self) -> Pod:
         return self.health.pod
 
-    def extend(self, pod: Pod) -> None:
-        """Go on with the pod as it is with one container more."""
+    def change(self, pod: Pod) -> None:
+        """Go on with the pod as it has become."""
         self.health.pod = pod
 
     # ---- their start ----
 
     async def start(self, box: PodSandbox, start: lifecycle.Start) -> None:
         """Make the container's next instance in the sandbox and run its program."""
-        asked = self._asked(start.container)
-        before = self._book.state.container(start.container)
+        asked, before = self._asked(start.container), self._book.state.container(start.container)
         try:
             named = report.full_name(self._book.record)
             system_calls = planning.seccomp_filter(self.pod, asked, self._around.supplies.policy, named)
         except Hindered as error:
             self._note_hindrance(before, error)
             return
-        fresh = before.begun(secrets.token_hex(32), box.next_number, start.back_off, self._book.state.generation)
+        identity, generation = secrets.token_hex(32), self._book.state.generation
+        fresh = before.begun(identity, box.next_number, start.back_off, generation, asked.image)
         assert fresh.instance is not None
         self._book.write(self._book.state.with_container(fresh))
         kept = self._tasks.start(self._keep_begun(asked))

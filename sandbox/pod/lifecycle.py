@@ -15,6 +15,7 @@ from sandbox.model import Container, Pod, RestartAction, RestartPolicy
 from sandbox.pod import termination
 from sandbox.pod.state import BackOff, ContainerState, Failure, PodState
 from sandbox.pod.termination import Decision, nearest
+from sandbox.pod.update import is_outdated
 from sandbox.status import Terminated
 
 FIRST_BACK_OFF = 10.0  # seconds (SEMANTICS A21)
@@ -36,6 +37,13 @@ class Start:
 
     container: str
     back_off: BackOff | None = None
+
+
+@dataclass(frozen=True)
+class Condemn:
+    """Note that the container's instance is to end: it has another image than the container has now."""
+
+    container: Container
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,10 @@ def _go_on(pod: Pod, state: PodState, now: datetime, max_back_off: float) -> Dec
     due = [*_restarts_of_all(pod, state, now, max_back_off), *_due(pod, state, now, max_back_off)]
     if not state.sandbox:
         return Decision(MakeSandbox() if due or state.open else None)
+    for asked in (*pod.sidecars, *pod.containers):  # of the other init containers the image counts with the next run
+        known = state.container(asked.name)
+        if known.runs and known.instance and not known.instance.condemned and is_outdated(asked, known):
+            return Decision(Condemn(asked))
     stops = termination.condemned(pod, state, now)
     if stops.action:
         return stops
@@ -107,13 +119,13 @@ def _due(pod: Pod, state: PodState, now: datetime, max_back_off: float) -> Itera
     for each in pod.init_containers:
         known = state.container(each.name)
         if not known.runs and (each.is_sidecar or not (begun or _is_through(each, state))):
-            yield _start(known, now, max_back_off)
+            yield _start(each, known, now, max_back_off)
         if _is_hooking(known) or not (begun or _is_through(each, state)):
             return
     for each in pod.containers:
         known = state.container(each.name)
         if known.instance is None or verdict(pod, each, known) is RestartAction.RESTART:
-            yield _start(known, now, max_back_off)
+            yield _start(each, known, now, max_back_off)
         if _is_hooking(known):
             return
 
@@ -130,7 +142,7 @@ def _restarts_of_all(
     for each in pod.all_containers:
         known = state.container(each.name)
         if verdict(pod, each, known) is RestartAction.RESTART_ALL_CONTAINERS:
-            start, when = _start(known, now, max_back_off)
+            start, when = _start(each, known, now, max_back_off)
             yield RestartAll(each.name, start.back_off), when
 
 
@@ -160,13 +172,15 @@ def _is_through(container: Container, state: PodState) -> bool:
     return bool(known.instance and known.instance.started) if container.is_sidecar else _has_succeeded(known, state)
 
 
-def _start(container: ContainerState, now: datetime, max_back_off: float) -> tuple[Start, datetime]:
+def _start(asked: Container, known: ContainerState, now: datetime, max_back_off: float) -> tuple[Start, datetime]:
     """The container's next start, and when it is due."""
-    again = container.waiting.at + HINDERED if container.waiting else now
-    if container.ended is None:
-        return Start(container.name), again
-    when, back_off = _back_off(container.back_off, container.ended.finished_at or now, now, max_back_off)
-    return Start(container.name, back_off), max(when, again)
+    again = known.waiting.at + HINDERED if known.waiting else now
+    if known.ended is None:
+        return Start(known.name), again
+    # kubelet counts restarts by name and image (its getStableKey): with another one they begin anew.
+    counted = None if is_outdated(asked, known) else known.back_off
+    when, back_off = _back_off(counted, known.ended.finished_at or now, now, max_back_off)
+    return Start(known.name, back_off), max(when, again)
 
 
 # ---- restarts ----
@@ -242,7 +256,7 @@ def waits(pod: Pod, state: PodState, name: str, now: datetime, max_back_off: flo
     if not known.ended or not known.back_off or termination.is_ending(state) or state.restarting:
         return None
     asked = next(each for each in pod.all_containers if each.name == name)
-    if verdict(pod, asked, known) is None or is_over(pod, state):
+    if verdict(pod, asked, known) is None or is_over(pod, state) or is_outdated(asked, known):
         return None
     when, _ = _back_off(known.back_off, known.ended.finished_at or now, now, max_back_off)
     return known.back_off.seconds if when > now else None

@@ -53,14 +53,16 @@ class Networks:
 
     # ---- pods ----
 
-    def refuse(self, pod: Pod, held: Iterable[hostports.Held]) -> None:
-        """Refuse a pod whose network cannot be, before anything of it is made.  `held` are ports of pods of this root.
+    def refuse(self, pod: Pod, held: Iterable[hostports.Held], former: Pod | None = None) -> None:
+        """Refuse a pod whose network cannot be, before anything of it is made.  `held` are ports of pods of this root;
+        those of a `former` pod, which it is to replace, it can have.
 
         Raises SandboxError.
         """
         if not pod.host_network:
             netfilter.require_nft()
-        wanted = hostports.asked(pod)
+        given_back = hostports.asked(former) if former else ()
+        wanted = [port for port in hostports.asked(pod) if port not in given_back]
         if wanted:
             hostports.refuse_taken(wanted, held)
             hostports.refuse_taken(wanted, held_by_others(self._root.name))

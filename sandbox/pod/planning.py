@@ -6,7 +6,7 @@ Looks at the disk and changes nothing but images that are built when first used,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,12 @@ def check(pod: Pod, supplies: Supplies) -> None:
         if count > MAX_VOLUME_MOUNTS:
             limit = f"at most {MAX_VOLUME_MOUNTS} are possible"
             raise SandboxError(f'container "{container.name}" has {count} volumeMounts: {limit}')
+    check_images(pod.all_containers, supplies)
+
+
+def check_images(containers: Iterable[Container], supplies: Supplies) -> None:
+    """As `check`, of the images alone."""
+    for container in containers:
         program(container, images.find(container.image, supplies.images))
 
 

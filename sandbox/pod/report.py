@@ -74,7 +74,7 @@ def _container(
     runs = isinstance(shown, Running)
     return ContainerStatus(
         name=asked.name,
-        image=asked.image,
+        image=(known.instance and known.instance.image) or asked.image,  # of what runs, not of what is to run
         state=shown,
         container_id=known.instance.id if known.instance else "",
         restart_count=known.restarts,

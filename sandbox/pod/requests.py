@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from sandbox.pod import codec
@@ -42,6 +43,45 @@ def create(
     kind = {"open": True} if open else {}
     wanted = [{"uid": uid, "manifest": manifest, **kind} for uid, manifest in pods]
     return Request("create", {"pods": wanted, "claims": list(claims)}, list)
+
+
+class Word(StrEnum):
+    """What `apply` makes of a pod, in kubectl's words."""
+
+    CREATED = "created"
+    CONFIGURED = "configured"
+    UNCHANGED = "unchanged"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True)
+class AppliedPod:
+    """What came of a pod: its UID, and that of another which has to be gone `before` it is created; "" where none has,
+    and it is there."""
+
+    uid: str
+    word: Word
+    before: str = ""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What came of pods and claims, in the order in which they were asked for."""
+
+    pods: tuple[AppliedPod, ...]
+    claims: tuple[str, ...]  # "created", "configured" or "unchanged"
+
+
+def apply(
+    pods: Sequence[tuple[str, Mapping[str, Any]]], claims: Sequence[Mapping[str, Any]] = (), *, dry_run: bool = False
+) -> Request[Applied]:
+    """Have there be pods, of a UID for one that is made and a `v1` manifest each, and claims, all or none.
+
+    The UIDs name this wish alone.  One that has another before it is to be asked for once more, with `create`.
+    """
+    wanted = [{"uid": uid, "manifest": manifest} for uid, manifest in pods]
+    arguments = {"pods": wanted, "claims": list(claims), "dry_run": dry_run}
+    return Request("apply", arguments, lambda answer: codec.decode(Applied, answer))
 
 
 def add(uid: str, addition: str, container: Mapping[str, Any]) -> Request[None]:

@@ -56,6 +56,7 @@ class Server:
         self._quiet = asyncio.Event()  # something has changed in how busy we are
         self._verbs: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "add": self._add,
+            "apply": self._apply,
             "claims": self._claims,
             "create": self._create,
             "create_claim": self._create_claim,
@@ -149,6 +150,15 @@ class Server:
         self._quiet.set()
         await self._engine.keep(each.uid for each in pods)
         return words
+
+    async def _apply(self, request: Mapping[str, Any]) -> Any:
+        pods = [Wanted(each["uid"], each["manifest"]) for each in request["pods"]]
+        dry_run = bool(request.get("dry_run"))
+        applied = self._engine.apply(pods, request.get("claims", ()), dry_run=dry_run)
+        if not dry_run:
+            self._quiet.set()
+            await self._engine.keep(each.before or each.uid for each in applied.pods)
+        return codec.encode(applied)
 
     async def _add(self, request: Mapping[str, Any]) -> None:
         self._engine.add(request["uid"], str(request["addition"]), request["container"])

@@ -1,6 +1,6 @@
 """What an engine knows of a pod, as frozen values: what it writes down before and after everything it does.
 
-`PodRecord` changes only where a container is added; `PodState` is replaced whole with every step and holds all that
+`PodRecord` changes only with what is asked for; `PodState` is replaced whole with every step and holds all that
 the next engine needs to go on.  Fields marked "of this engine" are forgotten with it.  Pure: the decisions are in
 sandbox.pod.lifecycle.
 """
@@ -19,7 +19,10 @@ MAX_EVENTS = 50  # kept of a pod; the oldest go first
 
 @dataclass(frozen=True)
 class PodRecord:
-    """A pod as it was asked for: its UID and name, when, and the manifest as it was written."""
+    """A pod as it was asked for: its UID and name, when, and the manifest as it was written last.
+
+    `applied` is the wish that has changed or replaced it last: to ask twice changes it once.
+    """
 
     uid: str
     namespace: str
@@ -27,6 +30,7 @@ class PodRecord:
     created: datetime
     manifest: Mapping[str, Any]
     additions: tuple[str, ...] = ()  # requests that have added a container: to ask twice adds one
+    applied: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Instance:
     condemned: Condemned | None = None
     stopping: Stopping | None = None
     ended: Terminated | None = None
+    image: str = ""  # that it was begun with; "" where an engine began it that did not write that down
 
 
 @dataclass(frozen=True)
@@ -124,9 +129,11 @@ class ContainerState:
     def restarts(self) -> int:
         return max(self.attempts - 1, 0)
 
-    def begun(self, identity: str, number: int, back_off: BackOff | None, generation: int = 0) -> ContainerState:
+    def begun(
+        self, identity: str, number: int, back_off: BackOff | None, generation: int = 0, image: str = ""
+    ) -> ContainerState:
         """With a new instance, which is still to be made."""
-        instance = Instance(identity, number, self.attempts, generation)
+        instance = Instance(identity, number, self.attempts, generation, image=image)
         last = self.ended or self.last
         return ContainerState(self.name, instance, last, back_off or self.back_off, self.attempts + 1)
 

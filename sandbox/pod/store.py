@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,22 @@ class Store:
         except OSError:
             logs.rmdir()
             raise
+
+    @contextmanager
+    def changed(self, changes: Iterable[tuple[PodRecord, PodRecord, PodState]]) -> Iterator[None]:
+        """Note that pods are asked for otherwise: of each its record before and after, and its state as it is.  The
+        records are as before if the block fails.
+
+        The state goes first: it says what instances were begun with, and the new record what they are to be.
+        """
+        with ExitStack() as undo:
+            for before, after, state in changes:
+                self.save(before.uid, state)
+                path = self.directory(before.uid) / "pod.json"
+                write_file(path, _dump(after), synced=True)  # the one that it replaces has to outlive a power cut, too
+                undo.callback(write_file, path, _dump(before), synced=True)
+            yield
+            undo.pop_all()
 
     def save(self, uid: str, state: PodState) -> None:
         """Note where a pod is in its life."""

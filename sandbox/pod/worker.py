@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from cgroups import CgroupError
 from sandbox.errors import NotFound, SandboxError, Unsupported, WrongState
 from sandbox.model import Pod
-from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, termination, volumes
+from sandbox.pod import ends, etc, hostports, lifecycle, planning, report, resources, termination, update, volumes
 from sandbox.pod.files import make_directory
 from sandbox.pod.instances import Instances, Known, Surroundings
 from sandbox.pod.memory import Held
@@ -50,8 +50,7 @@ class Worker:
         self._book = Notebook(record, state.forgotten(), around.store, around.warn)
         self._box: PodSandbox | None = None
         self._memory = Held(volumes.in_memory(pod))
-        # Why all that can be done is to end it: its podmon is another seedpod's.
-        self.unspoken: Unsupported | None = None
+        self.unspoken: Unsupported | None = None  # why it can only be ended: its podmon is another seedpod's
         self._ending = asyncio.Event()  # the pod is to end: a start under way is given up
         self._tasks = Tasks()
         self._instances = Instances(pod, self._book, around, self._tasks, self._ending)
@@ -105,12 +104,12 @@ class Worker:
         """Have the pod outlive a power cut, as it is by now."""
         await self._book.keep()
 
-    def extend(self, record: PodRecord, pod: Pod) -> None:
-        """Go on with one container more, which `record`, that stands on disk by now, and `pod` have already."""
+    def change(self, record: PodRecord, pod: Pod) -> None:
+        """Go on as `record`, which stands on disk by now, and `pod` have it."""
+        before, self.pod = self.pod, pod
         self.record = self._book.record = record
-        self.pod = pod
-        self._instances.extend(pod)
-        self._book.note(self.state.with_new([pod.containers[-1].name]))
+        self._instances.change(pod)
+        self._book.note(update.changed(self.state, before, pod))
 
     # ---- the loop ----
 
@@ -171,6 +170,8 @@ class Worker:
                 await self._start(action)
             case lifecycle.Fail(failure):
                 self._fail(failure)
+            case lifecycle.Condemn(asked):
+                self._instances.health.condemn_outdated(asked)
             case lifecycle.RestartAll():
                 self._restart_all(action)
             case lifecycle.Renew():
@@ -193,6 +194,12 @@ class Worker:
                 await self._tear_down()
             case termination.Remove():
                 await self._remove()
+
+    def _running(self, names: Sequence[str]) -> list[Known]:
+        """Those of these containers that run, and what podmon knows of each."""
+        known = self._box.containers if self._box else {}
+        running = [each for each in map(self.state.container, names) if each.runs]
+        return [(each, known.get(each.name)) for each in running]
 
     # ---- the sandbox ----
 
@@ -320,14 +327,6 @@ class Worker:
         state = self.state.with_event(now(), "RestartAllContainers", message, container=action.container)
         known = replace(state.container(action.container), back_off=action.back_off)
         self._book.note(replace(state.with_container(known), restarting=True))
-
-    # ---- the end ----
-
-    def _running(self, names: Sequence[str]) -> list[Known]:
-        """Those of these containers that run, and what podmon knows of each."""
-        known = self._box.containers if self._box else {}
-        running = [each for each in map(self.state.container, names) if each.runs]
-        return [(each, known.get(each.name)) for each in running]
 
     # ---- adoption ----
 

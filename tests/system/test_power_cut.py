@@ -5,6 +5,7 @@ The root stands on a disk that forgets, with its power, all that was not synced.
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,18 @@ def test_a_deletion_that_was_answered_is_completed(disk: Disk, seedpod: Seedpod)
     reboot(seedpod, "web", disk=disk)
     with Client(seedpod.root) as client:
         assert client.wait_removed(uid, TIMEOUT), "nobody has to ask for it again"
+
+
+def test_a_change_that_was_answered_is_made(disk: Disk, seedpod: Seedpod) -> None:  # A26
+    detached(seedpod, pod(seedpod, restartPolicy="Always"))
+    before = pod_json(seedpod, "web")["metadata"]
+    changed = pod(seedpod, restartPolicy="Always")
+    changed["metadata"]["labels"] = {"app": "web"}
+    assert seedpod.command("apply", "-f", "-", input=json.dumps(changed)).stdout == "pod/web configured\n"
+    reboot(seedpod, "web", disk=disk)
+    until(seedpod, "web", all_running)
+    after = pod_json(seedpod, "web")["metadata"]
+    assert (after["uid"], after["labels"]) == (before["uid"], {"app": "web"})
 
 
 def test_what_is_not_to_run_twice_does_not(disk: Disk, seedpod: Seedpod) -> None:  # A20

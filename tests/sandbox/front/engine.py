@@ -11,12 +11,15 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
-from sandbox.errors import AlreadyExists, NotFound, WrongState
+from sandbox.errors import AlreadyExists, NotFound, SandboxError, WrongState
 from sandbox.front import cli, verbs
 from sandbox.front.arguments import filled, parse
+from sandbox.pod.requests import Applied
 from sandbox.status import ChangeType, ClaimStatus, PodChange, PodStatus
 
 T = TypeVar("T")
+
+NOTHING_APPLIED = Applied((), ())
 
 
 class FakeEnd:
@@ -76,6 +79,8 @@ class FakeClient:
     lingering: frozenset[str] = frozenset()  # UIDs of pods that do not go
     known_claims: tuple[ClaimStatus, ...] = ()
     changes: Sequence[Sequence[PodChange]] = ()  # what becomes of them, for who watches
+    applied: Applied | SandboxError = NOTHING_APPLIED  # what comes of manifests
+    taken: frozenset[str] = frozenset()  # UIDs of pods whose names somebody else is quicker to take
     closed: bool = False
 
     def __enter__(self) -> Self:
@@ -100,6 +105,19 @@ class FakeClient:
             for batch in (there, *self.changes)
         ]
         return FakeWatch(wanted)
+
+    def apply(
+        self, pods: Sequence[Mapping[str, Any]], claims: Sequence[Mapping[str, Any]], *, dry_run: bool = False
+    ) -> Applied:
+        self.calls.append(("apply", len(pods), len(claims), dry_run))
+        if isinstance(self.applied, SandboxError):
+            raise self.applied
+        return self.applied
+
+    def create_pod(self, uid: str, manifest: Mapping[str, Any]) -> None:
+        self.calls.append(("create_pod", uid, manifest["metadata"]["name"]))
+        if uid in self.taken:
+            raise AlreadyExists("pods", manifest["metadata"]["name"])
 
     def delete(self, namespace: str, name: str, *, grace: int | None, force: bool) -> str:
         self.calls.append(("delete", namespace, name, grace, force))

@@ -21,6 +21,7 @@ from sandbox.pod import codec, report
 from sandbox.pod.attempts import has_ended
 from sandbox.pod.client import TRIES, Client, Watch
 from sandbox.pod.connection import Connection, EngineEnded, connect
+from sandbox.pod.requests import Applied, AppliedPod, Word
 from sandbox.pod.state import ContainerState
 from sandbox.status import PodStatus
 from tests.sandbox.pod import fake_engine
@@ -78,6 +79,23 @@ def test_a_pod_that_is_asked_for_twice_keeps_its_uid(tmp_path: Path) -> None:
     with client_of(tmp_path, ends, answers([], heard=second)) as client:
         (uid,) = client.create([{"kind": "Pod"}])
     assert first == second == [{"verb": "create", "pods": [{"uid": uid, "manifest": {"kind": "Pod"}}], "claims": []}]
+
+
+def test_what_is_applied_twice_is_one_wish(tmp_path: Path) -> None:
+    first: list[Any] = []
+    second: list[Any] = []
+
+    def ends(peer: Peer) -> None:
+        peer.hello()
+        first.append(peer.hear())
+
+    answer = {"pods": [{"uid": UID, "word": "replaced", "before": "1"}], "claims": ["created"]}
+    with client_of(tmp_path, ends, answers(answer, heard=second)) as client:
+        applied = client.apply([{"kind": "Pod"}], [{}], dry_run=True)
+    assert applied == Applied((AppliedPod(UID, Word.REPLACED, before="1"),), ("created",))
+    assert first == second
+    assert [{**each["pods"][0], "uid": ""} for each in first] == [{"uid": "", "manifest": {"kind": "Pod"}}]
+    assert (first[0]["verb"], first[0]["claims"], first[0]["dry_run"]) == ("apply", [{}], True)
 
 
 def test_each_pod_has_a_uid_of_its_own(tmp_path: Path) -> None:  # A12

@@ -23,7 +23,7 @@ from sandbox.model import (
     RestartRule,
 )
 from sandbox.pod import lifecycle, termination
-from sandbox.pod.lifecycle import Fail, MakeSandbox, Renew, RestartAll, Start, decide
+from sandbox.pod.lifecycle import Condemn, Fail, MakeSandbox, Renew, RestartAll, Start, decide
 from sandbox.pod.state import Condemned, Deletion, Stopping, new_state
 from sandbox.pod.termination import Kill, Remove, Signal, Stop, TearDown
 from tests.sandbox.pod.values import NOON, an_end
@@ -60,6 +60,10 @@ PODS = st.builds(
     active_deadline_seconds=st.sampled_from([None, None, None, 700]),
     termination_grace_period_seconds=st.sampled_from([0, 1, 5, 30]),
 )
+
+
+def with_image(containers: tuple[Container, ...], name: str, image: str) -> Any:
+    return tuple(replace(each, image=image) if each.name == name else each for each in containers)
 
 
 class Lives(RuleBasedStateMachine):
@@ -120,6 +124,13 @@ class Lives(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_program_breaks_or_is_mended(self, data: st.DataObject) -> None:
         self.broken ^= {data.draw(st.sampled_from(self.names))}
+
+    @rule(data=st.data(), image=st.sampled_from("ijk"))
+    def a_container_gets_an_image(self, data: st.DataObject, image: str) -> None:
+        name = data.draw(st.sampled_from(self.names))
+        kinds = ("init_containers", "containers")
+        self.pod = replace(self.pod, **{kind: with_image(getattr(self.pod, kind), name, image) for kind in kinds})
+        self.settle()
 
     @precondition(lambda self: self.state.sandbox)
     @rule()
@@ -202,6 +213,11 @@ class Lives(RuleBasedStateMachine):
                 )
             case Start():
                 self.start(action)
+            case Condemn(asked):
+                instance = state.container(asked.name).instance
+                assert asked.name in self.alive and asked in (*self.pod.sidecars, *self.pod.containers)
+                assert instance is not None and instance.image != asked.image and instance.condemned is None
+                self.change(asked.name, condemned=Condemned("it is outdated", 5, again=True))
             case Fail(failure):
                 assert self.pod.active_deadline_seconds is not None and state.started_at is not None
                 assert self.now >= state.started_at + timedelta(seconds=self.pod.active_deadline_seconds)
@@ -209,7 +225,7 @@ class Lives(RuleBasedStateMachine):
             case RestartAll(name, back_off):
                 ended = state.container(name).ended
                 assert ended is not None and ended.exit_code == 3 and ended.finished_at is not None
-                self.check_back_off(name, ended.finished_at)
+                self.check_back_off(self.pod_container(name), ended.finished_at)
                 self.state = replace(
                     state.with_container(replace(state.container(name), back_off=back_off)), restarting=True
                 )
@@ -279,8 +295,8 @@ class Lives(RuleBasedStateMachine):
             assert known.ended.finished_at is not None
             if known.instance.generation == self.state.generation:
                 assert lifecycle.verdict(self.pod, asked, known) is RestartAction.RESTART  # A20
-            self.check_back_off(start.container, known.ended.finished_at)
-        fresh = known.begun(f"{next(self.identities):064x}", 1, start.back_off, self.state.generation)
+            self.check_back_off(asked, known.ended.finished_at)
+        fresh = known.begun(f"{next(self.identities):064x}", 1, start.back_off, self.state.generation, asked.image)
         self.state = self.state.with_container(fresh)
         if start.container in self.broken:
             self.end(start.container, 128)
@@ -301,9 +317,10 @@ class Lives(RuleBasedStateMachine):
             over = instance.ended is not None and instance.ended.exit_code == 0
             assert instance.started if each in self.pod.sidecars else over
 
-    def check_back_off(self, name: str, finished: datetime) -> None:  # A21
+    def check_back_off(self, asked: Container, finished: datetime) -> None:  # A21
+        name, instance = asked.name, self.state.container(asked.name).instance
         row, last = self.restarted.get(name, (0, finished))
-        if finished - last > timedelta(minutes=10):
+        if finished - last > timedelta(minutes=10) or (instance and instance.image != asked.image):
             row = 0
         assert self.now >= finished + timedelta(seconds=DELAYS[min(row, len(DELAYS) - 1)])
         self.restarted[name] = row + 1, self.now
@@ -321,6 +338,9 @@ class Lives(RuleBasedStateMachine):
             assert running <= {each.name for each in self.pod.all_containers} and (running or not state.sandbox)
         else:
             assert state.sandbox
+            for each in (*self.pod.sidecars, *self.pod.containers):  # A26
+                instance = state.container(each.name).instance
+                assert each.name not in running or (instance and (instance.image == each.image or instance.condemned))
 
 
 Lives.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

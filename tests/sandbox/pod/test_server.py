@@ -88,6 +88,12 @@ class FakeEngine:
             self.workers[each.uid] = FakeWorker(each.uid, a_state())
         return ["created" for _ in claims]
 
+    def apply(self, wanted: Iterable[Wanted], claims: Iterable[Any], *, dry_run: bool) -> requests.Applied:
+        for each in wanted:
+            self._note("apply", each.uid, list(claims), dry_run)
+        pods = (requests.AppliedPod("1", requests.Word.REPLACED, before=each.uid) for each in wanted)
+        return requests.Applied(tuple(pods), ("unchanged",))
+
     def delete(self, uid: str, **options: Any) -> None:
         self._note("delete", uid, options)
 
@@ -198,10 +204,23 @@ async def greeted(client: Callable[[], Awaitable[Client]]) -> Client:
 # ---- verbs ----
 
 
+APPLIED = {
+    "is": "Applied",
+    "pods": [{"is": "AppliedPod", "uid": "1", "word": "replaced", "before": UID}],
+    "claims": ["unchanged"],
+}
+
+
 @pytest.mark.parametrize(
     ("request_", "answer", "call"),
     [
         ({"verb": "create", "pods": [{"uid": UID, "manifest": {}}]}, [], ("create", UID)),
+        ({"verb": "apply", "pods": [{"uid": UID, "manifest": {}}]}, APPLIED, ("apply", UID, [], False)),
+        (
+            {"verb": "apply", "pods": [{"uid": UID, "manifest": {}}], "claims": [{}], "dry_run": True},
+            APPLIED,
+            ("apply", UID, [{}], True),
+        ),
         ({"verb": "find", "namespace": "a", "name": "b"}, UID, ("find", "a", "b")),
         ({"verb": "pods"}, [], ("pods",)),
         (
@@ -222,7 +241,8 @@ def test_each_verb_is_the_engines(tmp_path: Path, request_: object, answer: obje
 
     engine = play(tmp_path, scene)
     assert engine.calls == [call]
-    changes = [f"{call[0]} {UID}"] if call[0] in ("create", "delete") else []
+    is_change = call[0] in ("create", "delete") or (call[0] == "apply" and call[-1] is False)
+    changes = [f"{call[0]} {UID}"] if is_change else []
     assert engine.kept == changes, "what is answered with success outlives a power cut"
 
 
@@ -262,6 +282,8 @@ HOSTILE: list[bytes] = [
     b'{"verb":"create","pods":5}\n',
     b'{"verb":"create","pods":[5]}\n',
     b'{"verb":"create","pods":[{"uid":"x"}]}\n',
+    b'{"verb":"apply"}\n',
+    b'{"verb":"apply","pods":[{"uid":"x"}]}\n',
     b'{"verb":"delete"}\n',
     b'{"verb":"delete","uid":"x","grace":"5"}\n',
     b'{"verb":"delete","uid":"x","grace":1.5}\n',

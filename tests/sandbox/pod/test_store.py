@@ -189,6 +189,44 @@ def test_an_engine_killed_while_it_saves_a_state_leaves_the_old_or_the_new(
 
 
 @pytest.mark.parametrize("step", range(STEPS))
+def test_an_engine_killed_while_it_changes_a_pod_leaves_the_old_record_or_the_new_with_the_state(
+    store: Store, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, state = a_record(), a_state(running())
+    new = replace(old, manifest=a_manifest(hostname="x"), applied="a wish")
+    store.add(old, a_state())
+    with monkeypatch.context() as patch:
+        killed_at(patch, step)
+        with contextlib.suppress(Killed), store.changed([(old, new, state)]):
+            pass
+    assert list(store.load()) == [(old if step < 4 else new, a_state() if step < 2 else state)]
+
+
+def test_a_change_that_is_not_carried_through_leaves_the_records_as_they_were(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = a_record(), a_record(OTHER, "db")
+    changes = [(each, replace(each, applied="a wish"), a_state()) for each in (first, second)]
+    for record in (first, second):
+        store.add(record, a_state())
+    with pytest.raises(SandboxError, match="no"), store.changed(changes):
+        raise SandboxError("no")
+    assert sorted(record.applied for record, _ in store.load()) == ["", ""]
+    full = iter((False, False, False, True))  # the second record is not written
+
+    def sometimes(path: Path, data: str, *, synced: bool = False) -> None:
+        if next(full, False):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        assert synced is (path.name == "pod.json"), "what takes the place of a record outlives a power cut"
+        write_file(path, data, synced=synced)
+
+    monkeypatch.setattr(module, "write_file", sometimes)
+    with pytest.raises(OSError, match="No space"), store.changed(changes):
+        pass
+    assert sorted(record.applied for record, _ in store.load()) == ["", ""]
+
+
+@pytest.mark.parametrize("step", range(STEPS))
 def test_an_engine_killed_while_it_removes_a_pod_leaves_the_pod_or_nothing_after_the_next(
     store: Store, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
