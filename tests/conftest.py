@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,14 @@ HERE = Path(__file__).parent
 # How long an example takes says how busy the machine is, and nothing else.
 hypothesis.settings.register_profile("seedpod", deadline=None)
 hypothesis.settings.load_profile("seedpod")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise pytest.UsageError(
+            "SIGINT is ignored here, as in what a shell without job control starts in the background (`make test &`): "
+            "tests that interrupt themselves would wait for ever.  Start it with `env --default-signal=INT make test`"
+        )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

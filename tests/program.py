@@ -93,7 +93,8 @@ SCRATCH = """
     import sandbox
     pod = sandbox.Pod("scratch")
     pod.create()
-    app = pod.run("app", ["sh", "-c", "echo up; exec sleep 1000"], image="localhost/busybox")
+    stays = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"
+    app = pod.run("app", ["sh", "-c", stays], image="localhost/busybox")
     print(pod.uid, flush=True)
 """
 

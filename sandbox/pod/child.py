@@ -71,7 +71,11 @@ class Child:
 
     async def _reached(self, stage: Stage) -> None:
         while self.stage < stage:
-            await self._changed.wait()
+            await self.changed()
+
+    async def changed(self) -> None:
+        """Wait until something else is known of it."""
+        await self._changed.wait()
 
     async def log_states(self) -> AsyncIterator[LogState]:
         """Its log's state whenever that is another, up to the child's end."""
@@ -83,7 +87,7 @@ class Child:
             elif self.stage is Stage.ENDED:
                 return
             else:
-                await self._changed.wait()
+                await self.changed()
 
     @effect("signal a container")
     def signal(self, number: int) -> None:

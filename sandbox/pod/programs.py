@@ -6,6 +6,7 @@ The same without asyncio is in sandbox.pod.joining.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -25,6 +26,7 @@ from sandbox.pod.privileges import Privileges
 from sandbox.pod.streams import passable
 
 BLOCK = 1 << 16
+DEATH_TIMEOUT = 5.0  # seconds in which what is killed is gone, unless it waits for a disk
 
 
 async def execute(
@@ -54,11 +56,23 @@ async def execute(
             raise
         raise wire.does_not_run() from None  # it has ended since we looked
     except (TimeoutError, asyncio.CancelledError) as error:
-        child.signal(signal.SIGKILL)
+        await _kill(child)
         if isinstance(error, TimeoutError):
             raise wire.joined_too_late() from None
         raise
     return child
+
+
+async def _kill(child: Child) -> None:
+    """SIGKILL it, once podmon has made it, and wait for its end: who sees the waiting over sees the program gone.
+
+    What the kernel does not let die, and a podmon that does not answer, are waited for no longer than DEATH_TIMEOUT.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DEATH_TIMEOUT):
+            while child.stage < Stage.ENDED:  # on its way into the container it becomes another process
+                child.signal(signal.SIGKILL)
+                await child.changed()
 
 
 @dataclass(frozen=True)
@@ -115,7 +129,7 @@ async def run(
         finally:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
-            child.signal(signal.SIGKILL)  # unless it has ended
+            await _kill(child)  # unless it has ended
         output, errors = (each.rest() for each in written)
     if child.exit is None:
         raise wire.podmon_ended()

@@ -279,12 +279,19 @@ def test_several_threads_share_a_pod(scratch: sandbox.Pod) -> None:
 
 
 def interrupt_when_it_waits() -> None:
-    """Ctrl-C, once the main thread waits for the library."""
-    main = threading.main_thread().ident
-    assert main is not None
-    while not any(frame.f_code.co_name == "result" for frame, _ in traceback.walk_stack(sys._current_frames()[main])):
+    """Ctrl-C, once the main thread waits for the library and sleeps: on its way to sleep it would not be woken."""
+    seen = 0
+    while seen < 3:  # it sleeps too while it waits for the interpreter's lock, but not for long
         time.sleep(0.001)
+        seen = seen + 1 if sleeps_in_result(threading.main_thread()) else 0
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def sleeps_in_result(thread: threading.Thread) -> bool:
+    assert thread.ident is not None
+    if all(frame.f_code.co_name != "result" for frame, _ in traceback.walk_stack(sys._current_frames()[thread.ident])):
+        return False
+    return Path(f"/proc/self/task/{thread.native_id}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def test_an_interrupt_ends_the_waiting_and_what_was_waited_for_goes_on(scratch: sandbox.Pod) -> None:

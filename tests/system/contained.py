@@ -20,9 +20,9 @@ SHARING = {
 }
 
 
-def standing(seedpod: Seedpod, pod: Manifest) -> None:
-    """Have the pod run, and every container be ready."""
-    result = seedpod.command("run", "-d", "--wait", "-", input=json.dumps(pod))
+def standing(seedpod: Seedpod, *pods: Manifest) -> None:
+    """Have the pods run, and every container be ready."""
+    result = seedpod.command("run", "-d", "--wait", "-", input="\n---\n".join(map(json.dumps, pods)))
     assert result.returncode == 0, result
 
 
@@ -31,6 +31,13 @@ def executed(seedpod: Seedpod, script: str, *, container: str = "c", pod: str = 
     result = seedpod.command("exec", pod, "-c", container, "--", "sh", "-c", script)
     assert (result.returncode, result.stderr) == (0, ""), result
     return result.stdout
+
+
+def both(seedpod: Seedpod, script: str, *, container: str = "c", pod: str = "web") -> tuple[str, str]:
+    """What a container's own program has printed, and what the script prints that joins it."""
+    logs = seedpod.command("logs", pod, "-c", container)
+    assert (logs.returncode, logs.stderr) == (0, ""), logs
+    return logs.stdout, executed(seedpod, script, container=container, pod=pod)
 
 
 def status(text: str) -> dict[str, str]:

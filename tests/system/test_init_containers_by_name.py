@@ -13,9 +13,9 @@ from tests.staying import detached, until
 
 pytestmark = pytest.mark.root
 
-STAYS = "while :; do sleep 0.1; done"
+STAYS = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 # Says how often it was started, in a volume; the second instance stays, and says more where it is told to.
-TICKS = "while :; do [ ! -e /seen/tick ] || echo tick; sleep 0.1; done"
+TICKS = "trap 'exit 0' TERM; while :; do [ ! -e /seen/tick ] || echo tick; sleep 0.1; done"
 TWICE = f"echo x >> /seen/n; echo up $(wc -l < /seen/n); [ $(wc -l < /seen/n) = 2 ] || exit 4; {TICKS}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.runner import Manifest, Seedpod, lines_of
-from tests.system.contained import SHARING, STAYS, executed, standing
+from tests.system.contained import SHARING, STAYS, both, executed, standing
 from tests.terminal import terminal
 
 pytestmark = pytest.mark.root
@@ -53,15 +53,15 @@ MATRIX = [
 ]
 
 
-@pytest.mark.parametrize(("of_pod", "own", "wanted"), MATRIX)
-def test_a_program_and_what_joins_it_are_who_is_asked_for(
-    seedpod: Seedpod, image: dict[str, Any], of_pod: dict[str, Any], own: dict[str, Any], wanted: str
-) -> None:
+def test_a_program_and_what_joins_it_are_who_is_asked_for(seedpod: Seedpod, image: dict[str, Any]) -> None:
     """# A5"""
-    container = {**seedpod.shell("c", f"{IDS}; {STAYS}", **context(**own)), **image}
-    standing(seedpod, seedpod.pod(container, **context(**of_pod)))
-    assert seedpod.command("logs", "web").stdout == f"{wanted}\n"
-    assert executed(seedpod, IDS) == f"{wanted}\n"
+    pods = []
+    for number, (of_pod, own, _) in enumerate(MATRIX):
+        container = {**seedpod.shell("c", f"{IDS}; {STAYS}", **context(**own)), **image}
+        pods.append(seedpod.pod(container, name=f"p{number}", **context(**of_pod)))
+    standing(seedpod, *pods)
+    for number, (of_pod, own, wanted) in enumerate(MATRIX):
+        assert both(seedpod, IDS, pod=f"p{number}") == (f"{wanted}\n",) * 2, (of_pod, own)
 
 
 @pytest.mark.parametrize("sharing", SHARING)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.runner import TIMEOUT, Seedpod
+from tests.staying import engine_pid
 
 pytestmark = pytest.mark.root
 
@@ -42,45 +43,48 @@ def web(seedpod: Seedpod) -> Seedpod:
     return seedpod
 
 
-@pytest.mark.parametrize("verb", [*OF_A_POD, *JOINING, ("delete",)])
-def test_a_pod_that_is_not_there_is_not_found(seedpod: Seedpod, verb: tuple[str, ...]) -> None:
-    result = seedpod.command(*words(verb, "ghost"))
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == 'Error from server (NotFound): pods "ghost" not found\n'
+def test_a_pod_that_is_not_there_is_not_found(seedpod: Seedpod) -> None:
+    said = 'Error from server (NotFound): pods "ghost" not found\n'
+    for verb in (*OF_A_POD, *JOINING, ("delete",)):
+        result = seedpod.command(*words(verb, "ghost"))
+        assert (result.returncode, result.stdout, result.stderr) == (1, "", said), verb
 
 
-@pytest.mark.parametrize("verb", [("get",), ("get", "-A"), ("get", "-o", "wide"), ("describe",)])
-def test_no_pods_is_said_and_no_error(seedpod: Seedpod, verb: tuple[str, ...]) -> None:
-    result = seedpod.command(*verb)
-    assert (result.returncode, result.stdout) == (0, "")
-    assert result.stderr.startswith("No resources found")
+def test_no_pods_is_said_and_no_error(seedpod: Seedpod) -> None:
+    for verb in (("get",), ("get", "-A"), ("get", "-o", "wide"), ("describe",)):
+        result = seedpod.command(*verb)
+        assert (result.returncode, result.stdout) == (0, ""), verb
+        assert result.stderr.startswith("No resources found"), verb
 
 
-@pytest.mark.parametrize("verb", [*OF_A_POD, ("exec",), ("delete", "--now")])
-def test_a_dead_engine_is_replaced_by_whichever_verb_comes_next(web: Seedpod, verb: tuple[str, ...]) -> None:
-    os.kill(int((web.root / "agent.pid").read_text()), signal.SIGKILL)
-    result = web.command(*words(verb, "web"))
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout
+def test_a_dead_engine_is_replaced_by_whichever_verb_comes_next(web: Seedpod) -> None:
+    dead = set()
+    for verb in (*OF_A_POD, ("exec",), ("delete", "--now")):
+        dead.add(engine_pid(web))
+        os.kill(engine_pid(web), signal.SIGKILL)
+        result = web.command(*words(verb, "web"))
+        assert (result.returncode, result.stderr) == (0, ""), verb
+        assert result.stdout, verb
+        assert engine_pid(web) not in dead, verb
 
 
-@pytest.mark.parametrize("verb", [*OF_A_POD, ("exec",)])
-def test_a_stdout_that_nobody_reads_is_no_traceback(web: Seedpod, verb: tuple[str, ...]) -> None:
+def test_a_stdout_that_nobody_reads_is_no_traceback(web: Seedpod) -> None:
     source, sink = os.pipe()
     os.close(source)
     try:
-        result = subprocess.run(
-            [web.program, "--root", web.root, *words(verb, "web")],
-            stdout=sink,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
+        for verb in (*OF_A_POD, ("exec",)):
+            result = subprocess.run(
+                [web.program, "--root", web.root, *words(verb, "web")],
+                stdout=sink,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
+            assert "Traceback" not in result.stderr, verb
+            assert result.returncode in (0, 128 + signal.SIGPIPE), result
     finally:
         os.close(sink)
-    assert "Traceback" not in result.stderr
-    assert result.returncode in (0, 128 + signal.SIGPIPE), result
 
 
 def test_a_followed_log_that_nobody_reads_any_more_ends(web: Seedpod) -> None:
