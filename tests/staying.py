@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def reboot(seedpod: Seedpod, *names: str, disk: Disk | None = None) -> None:
 
     What each pod's namespaces hold goes with its processes.
     """
-    slices, changed = Slices(seedpod.root), read_book(seedpod.root).opened
+    slices, opened = Slices(seedpod.root), read_book(seedpod.root).opened
     uids = [str(pod_json(seedpod, name)["metadata"]["uid"]) for name in names]
     ending = [*users_of(seedpod.root), *(os.pidfd_open(podmon_of(seedpod, uid)) for uid in uids)]
     if disk is not None:
@@ -99,12 +99,17 @@ def reboot(seedpod: Seedpod, *names: str, disk: Disk | None = None) -> None:
     name = slices.name.removesuffix(".slice")
     subprocess.run(["ip", "link", "delete", name], check=True, timeout=TIMEOUT)
     subprocess.run(["nft", "delete", "table", "inet", name], check=True, timeout=TIMEOUT)
-    for parameter, value in changed.items():
-        sysctl.write_where_known(parameter, value)
+    put_back(opened)
     if disk is not None:
         disk.unmount()
         disk.mount()
     (seedpod.root / "boot").write_text("00000000-0000-4000-8000-000000000000\n")
+
+
+def put_back(opened: Mapping[str, str]) -> None:
+    """What a root has changed of forwarding is as before, as after a boot: no engine does that then."""
+    for parameter, value in opened.items():
+        sysctl.write_where_known(parameter, value)
 
 
 def users_of(root: Path) -> list[int]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from sandbox.pod.root_network import read_book
 from tests.runner import Manifest, Seedpod
-from tests.staying import detached, kill_engine, pod_json, podmon_of, reboot, restarted, until
+from tests.staying import detached, kill_engine, pod_json, podmon_of, put_back, reboot, restarted, until
 
 pytestmark = pytest.mark.root
 
@@ -56,6 +57,7 @@ def test_no_podmon_of_another_boot_is_asked(seedpod: Seedpod) -> None:  # A13
     uid = pod_json(seedpod, "web")["metadata"]["uid"]
     podmon = podmon_of(seedpod, uid)
     kill_engine(seedpod)
+    put_back(read_book(seedpod.root).opened)
     (seedpod.root / "boot").write_text("another\n")
     until(seedpod, "web", restarted(1))
     assert podmon_of(seedpod, uid) != podmon
