@@ -6,16 +6,19 @@ A verb's module is imported when the verb is called: `get` need not pay for what
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sandbox.front import flags, times
 from sandbox.front.arguments import SUPPRESS, Options, Verb, argument, checked, filled, switch
 from sandbox.front.errors import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from sandbox.front.client import Client
+
+T = TypeVar("T")
 
 
 def connect(options: Options, *, start: bool = True) -> AbstractContextManager[Client]:
@@ -26,6 +29,13 @@ def connect(options: Options, *, start: bool = True) -> AbstractContextManager[C
 
 
 # ---- from options to calls: wrong usage is refused before an engine is started ----
+
+
+def _asked(options: Options, kind: type[T], act: Callable[[Client, T], int]) -> int:
+    """Have an engine do what the options say: `kind` are those that the verb takes, `act` is what it does with them."""
+    request = filled(kind, options)
+    with connect(options) as client:
+        return act(client, request)
 
 
 def _run(options: Options) -> int:
@@ -43,37 +53,27 @@ def _run(options: Options) -> int:
 def _apply(options: Options) -> int:
     from sandbox.front.apply import Request, apply
 
-    request = filled(Request, options)
-    with connect(options) as client:
-        return apply(client, request)
+    return _asked(options, Request, apply)
 
 
 def _diff(options: Options) -> int:
     from sandbox.front.diff import Request, diff
 
-    request = filled(Request, options)
-    with connect(options) as client:
-        return diff(client, request)
+    return _asked(options, Request, diff)
 
 
 def _get(options: Options) -> int:
     from sandbox.front import get, get_endpoints
 
     if get_endpoints.is_meant(options.words):
-        about_endpoints = filled(get_endpoints.Request, options)
-        with connect(options) as client:
-            return get_endpoints.get_endpoints(client, about_endpoints)
-    request = filled(get.Request, options)
-    with connect(options) as client:
-        return get.get(client, request)
+        return _asked(options, get_endpoints.Request, get_endpoints.get_endpoints)
+    return _asked(options, get.Request, get.get)
 
 
 def _describe(options: Options) -> int:
     from sandbox.front.describe_pods import Request, describe_pods
 
-    request = filled(Request, options)
-    with connect(options) as client:
-        return describe_pods(client, request)
+    return _asked(options, Request, describe_pods)
 
 
 def _logs(options: Options) -> int:
@@ -87,49 +87,37 @@ def _logs(options: Options) -> int:
 def _exec(options: Options) -> int:
     from sandbox.front.join import ExecRequest, exec_command
 
-    request = filled(ExecRequest, options)
-    with connect(options) as client:
-        return exec_command(client, request)
+    return _asked(options, ExecRequest, exec_command)
 
 
 def _attach(options: Options) -> int:
     from sandbox.front.join import AttachRequest, attach
 
-    request = filled(AttachRequest, options)
-    with connect(options) as client:
-        return attach(client, request)
+    return _asked(options, AttachRequest, attach)
 
 
 def _delete(options: Options) -> int:
     from sandbox.front.delete import Request, delete
 
-    request = filled(Request, options)
-    with connect(options) as client:
-        return delete(client, request)
+    return _asked(options, Request, delete)
 
 
 def _events(options: Options) -> int:
     from sandbox.front.events import Request, events
 
-    request = filled(Request, options)
-    with connect(options) as client:
-        return events(client, request)
+    return _asked(options, Request, events)
 
 
 def _wait(options: Options) -> int:
     from sandbox.front.wait import Request, wait
 
-    request = filled(Request, options)
-    with connect(options) as client:
-        return wait(client, request)
+    return _asked(options, Request, wait)
 
 
 def _volume(options: Options) -> int:
     from sandbox.front.volume import Request, volume
 
-    request = filled(Request, options)
-    with connect(options) as client:
-        return volume(client, request)
+    return _asked(options, Request, volume)
 
 
 def _agent(options: Options) -> int:

@@ -1,4 +1,4 @@
-"""Files and directories of ours: the only module of an engine that writes them.
+"""Files and directories of ours, below a root.
 
 A file is replaced whole, so whoever writes it may be killed at any moment; what is to outlive a power cut, too, is
 synced.
