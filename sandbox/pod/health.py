@@ -70,7 +70,7 @@ class Health:
         """Note that its instance, which has another image than it has now, is to end, and the next one to begin,
         whatever the restart policy says (SEMANTICS A26)."""
         known = self.book.state.container(asked.name)
-        if not asked.is_sidecar or asked not in self.pod.init_containers:
+        if asked not in self.pod.sidecars:
             self.condemn(known, "definition changed", again=True)
             return
         message = f"Init container {asked.name} definition changed"  # kubelet's words for a sidecar
